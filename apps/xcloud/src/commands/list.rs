@@ -1,0 +1,308 @@
+//! `xcloud ls`, `stat` and `du`.
+
+use client::drive::list::Extent;
+use client::drive::{Drive, Snapshot, TypedPath};
+use data_encoding::BASE64;
+use model::formats::tree::{Content, Entry, Kind, Mtime, TreePath, Walked};
+use serde::Serialize;
+
+use super::remote;
+use crate::cli::{LsArgs, OptionalPathArgs, PathArgs};
+use crate::exit::{Exit, Failure};
+use crate::printer::{ExactPath, JsonList, Printer, human_bytes};
+
+/// An entry, as `--json` prints it.
+#[derive(Serialize)]
+struct EntryReport {
+    #[serde(flatten)]
+    path: ExactPath,
+    name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    size: u64,
+    mode: String,
+    mtime: i64,
+    mtime_ns: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+}
+
+#[derive(Serialize)]
+struct StatReport {
+    #[serde(flatten)]
+    entry: EntryReport,
+    id: String,
+    epoch: u32,
+    content: Option<ContentReport>,
+    xattrs: Vec<(String, String)>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case", tag = "in")]
+enum ContentReport {
+    Tree,
+    Blob {
+        blob: String,
+        offset: u64,
+        length: u64,
+    },
+}
+
+#[derive(Serialize)]
+struct DuReport {
+    #[serde(flatten)]
+    path: ExactPath,
+    bytes: u64,
+    files: u64,
+    folders: u64,
+    symlinks: u64,
+}
+
+/// Prints entries as the options ask for.
+struct Lister {
+    printer: Printer,
+    long: bool,
+    json: Option<JsonList>,
+}
+
+pub(super) async fn ls(drive: &Drive, args: LsArgs, printer: Printer) -> Result<Exit, Failure> {
+    let typed = path_or_top(args.path.as_deref())?;
+    let snapshot = drive.snapshot().await?;
+    let entry = snapshot.entry(&typed.path).await?;
+    let json = printer.json.then(|| JsonList::new(printer));
+    let mut lister = Lister {
+        printer,
+        long: args.long,
+        json,
+    };
+    match entry.folder() {
+        None => lister.print(&typed.path, &entry, &typed.path.to_bytes())?,
+        Some(folder) if args.recursive => {
+            let mut walk = snapshot.walk(folder, typed.path.clone());
+            while let Some(Walked { path, entry }) = walk.next().await? {
+                lister.print(&path, &entry, &path.to_bytes())?;
+            }
+        }
+        Some(folder) => list_folder(&snapshot, &folder, &typed.path, &mut lister).await?,
+    }
+    if let Some(json) = lister.json {
+        json.end()?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn list_folder(
+    snapshot: &Snapshot,
+    folder: &model::formats::tree::Folder,
+    path: &TreePath,
+    lister: &mut Lister,
+) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let entries = snapshot.list(folder, after.as_ref()).await?;
+        let Some(last) = entries.last() else {
+            return Ok(());
+        };
+        after = Some(last.name.clone());
+        for entry in entries {
+            let path = path.clone().join(entry.name.clone())?;
+            lister.print(&path, &entry, entry.name.as_bytes())?;
+        }
+    }
+}
+
+impl Lister {
+    fn print(&mut self, path: &TreePath, entry: &Entry, shown: &[u8]) -> Result<(), Failure> {
+        if let Some(json) = &mut self.json {
+            return Ok(json.push(&report(path, entry))?);
+        }
+        let mut line = Vec::new();
+        if self.long {
+            let (size, time) = (size(entry), utc(entry.meta.mtime));
+            line.extend(format!("{} {size:>14} {time} ", mode(entry)).into_bytes());
+        }
+        line.extend(self.printer.name(shown));
+        match &entry.kind {
+            Kind::Folder(_) => line.push(b'/'),
+            Kind::Symlink(target) if self.long => {
+                line.extend(b" -> ");
+                line.extend(self.printer.name(target));
+            }
+            Kind::File(_) | Kind::Symlink(_) => {}
+        }
+        Ok(self.printer.line(line)?)
+    }
+}
+
+pub(super) async fn stat(drive: &Drive, args: PathArgs, to: Printer) -> Result<Exit, Failure> {
+    let typed = remote(&args.path)?;
+    let entry = drive.snapshot().await?.entry(&typed.path).await?;
+    let content = match &entry.kind {
+        Kind::File(file) => Some(match &file.content {
+            Content::Inline(_) => ContentReport::Tree,
+            Content::Blob(slice) => ContentReport::Blob {
+                blob: slice.blob.to_string(),
+                offset: slice.offset,
+                length: slice.length,
+            },
+        }),
+        Kind::Folder(_) | Kind::Symlink(_) => None,
+    };
+    if to.json {
+        let xattrs = entry.meta.xattrs.iter();
+        let xattrs = xattrs.map(|(name, value)| (name.clone(), BASE64.encode(value)));
+        to.value(&StatReport {
+            entry: report(&typed.path, &entry),
+            id: entry.id.to_string(),
+            epoch: entry.epoch,
+            content,
+            xattrs: xattrs.collect(),
+        })?;
+        return Ok(Exit::Done);
+    }
+    let path = to.name(&typed.path.to_bytes());
+    to.line([b"path      ".as_slice(), &path].concat())?;
+    to.line(format!("type      {}", kind(entry.as_ref())))?;
+    to.line(format!(
+        "size      {} ({} bytes)",
+        human_bytes(size(&entry)),
+        size(&entry)
+    ))?;
+    to.line(format!("mode      {}", mode(&entry)))?;
+    to.line(format!("modified  {}", utc(entry.meta.mtime)))?;
+    to.line(format!("id        {}", entry.id))?;
+    if let Kind::Symlink(target) = &entry.kind {
+        to.line([b"target    ".as_slice(), &to.name(target)].concat())?;
+    }
+    match content {
+        Some(ContentReport::Tree) => to.line("content   in the sealed tree")?,
+        Some(ContentReport::Blob { blob, offset, .. }) => {
+            to.line(format!("content   blob {blob} from byte {offset}"))?;
+        }
+        None => {}
+    }
+    for name in entry.meta.xattrs.keys() {
+        to.line([b"attribute ".as_slice(), &to.name(name.as_bytes())].concat())?;
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) async fn du(
+    drive: &Drive,
+    args: OptionalPathArgs,
+    printer: Printer,
+) -> Result<Exit, Failure> {
+    let typed = path_or_top(args.path.as_deref())?;
+    let Extent {
+        bytes,
+        files,
+        folders,
+        symlinks,
+    } = drive.snapshot().await?.extent(&typed.path).await?;
+    if printer.json {
+        let path = ExactPath::from(&typed.path);
+        printer.value(&DuReport {
+            path,
+            bytes,
+            files,
+            folders,
+            symlinks,
+        })?;
+        return Ok(Exit::Done);
+    }
+    let path = printer.name(&typed.path.to_bytes());
+    let facts = format!(
+        "{:>9}  {bytes} bytes in {files} files, {folders} folders, {symlinks} symlinks  ",
+        human_bytes(bytes)
+    );
+    printer.line([facts.as_bytes(), &path].concat())?;
+    Ok(Exit::Done)
+}
+
+fn path_or_top(path: Option<&std::ffi::OsStr>) -> Result<TypedPath, Failure> {
+    Ok(remote(path.unwrap_or_else(|| "/".as_ref()))?)
+}
+
+fn report(path: &TreePath, entry: &Entry) -> EntryReport {
+    let target = match &entry.kind {
+        Kind::Symlink(target) => Some(String::from_utf8_lossy(target).into_owned()),
+        Kind::File(_) | Kind::Folder(_) => None,
+    };
+    EntryReport {
+        path: ExactPath::from(path),
+        name: entry.name.to_string(),
+        kind: kind(entry),
+        size: size(entry),
+        mode: format!("{:04o}", entry.meta.mode),
+        mtime: entry.meta.mtime.seconds,
+        mtime_ns: entry.meta.mtime.nanos,
+        target,
+    }
+}
+
+const fn kind(entry: &Entry) -> &'static str {
+    match entry.kind {
+        Kind::Folder(_) => "folder",
+        Kind::File(_) => "file",
+        Kind::Symlink(_) => "symlink",
+    }
+}
+
+const fn size(entry: &Entry) -> u64 {
+    match &entry.kind {
+        Kind::File(file) => file.size(),
+        Kind::Symlink(target) => target.len() as u64,
+        Kind::Folder(_) => 0,
+    }
+}
+
+/// `drwxr-xr-x`.
+fn mode(entry: &Entry) -> String {
+    let mut text = String::from(match entry.kind {
+        Kind::Folder(_) => "d",
+        Kind::File(_) => "-",
+        Kind::Symlink(_) => "l",
+    });
+    for shift in [6, 3, 0] {
+        let bits = entry.meta.mode >> shift;
+        for (bit, letter) in [(4, 'r'), (2, 'w'), (1, 'x')] {
+            text.push(if bits & bit != 0 { letter } else { '-' });
+        }
+    }
+    text
+}
+
+/// `2026-11-22 08:15:19` in UTC.
+fn utc(time: Mtime) -> String {
+    let days = time.seconds.div_euclid(86_400);
+    let seconds = time.seconds.rem_euclid(86_400);
+    // Civil date from days since 1970 (Hinnant's algorithm).
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_of_year = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_of_year + 2) / 5 + 1;
+    let month = if month_of_year < 10 {
+        month_of_year + 3
+    } else {
+        month_of_year - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_civil_also_before_1970() {
+        let shown = |seconds| utc(Mtime { seconds, nanos: 0 });
+        assert_eq!(shown(0), "1970-01-01 00:00:00");
+        assert_eq!(shown(-1), "1969-12-31 23:59:59");
+        assert_eq!(shown(951_782_400), "2000-02-29 00:00:00");
+    }
+}

@@ -1,0 +1,120 @@
+//! Hosts under small numbers that never change, and the orders that wait for each of them.
+
+use model::units::{HostId, UnixMs};
+
+use crate::StoreError;
+
+/// The small number a Host goes by in groups; 0 in a group means "not stored".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostAlias(pub u32);
+
+/// What the Bridge believes about a Host's presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostState {
+    /// Connected.
+    Online,
+    /// Away within hours it declared.
+    ScheduledOff,
+    /// Silent for a while.
+    Suspect,
+    /// Silent for long: its shards count as missing.
+    Absent,
+    /// Given up, or gone with a signed exit.
+    Lost,
+}
+
+/// What changes about a Host from minute to minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostStatus {
+    /// The Host.
+    pub alias: HostAlias,
+    /// Its presence.
+    pub state: HostState,
+    /// When it was last heard.
+    pub last_seen: UnixMs,
+}
+
+/// A Host's record of audits, as a beta distribution in millionths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reputation {
+    /// Weight of passed audits, in millionths.
+    pub alpha_millionths: u64,
+    /// Weight of failed audits, in millionths.
+    pub beta_millionths: u64,
+    /// Audits passed, ever.
+    pub audits_passed: u64,
+}
+
+/// A Host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostRow {
+    /// Its number: from 1, never reused.
+    pub alias: HostAlias,
+    /// Its public key.
+    pub id: HostId,
+    /// What it offers (addresses, zone, capacity, schedule), in the Bridge's own encoding.
+    pub offer: Vec<u8>,
+    /// When it first joined.
+    pub joined: UnixMs,
+    /// Its presence.
+    pub state: HostState,
+    /// When it was last heard.
+    pub last_seen: UnixMs,
+    /// Its record of audits.
+    pub reputation: Reputation,
+}
+
+/// An order that waits for a Host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderRow {
+    /// Its number for that Host: from 1, never reused.
+    pub seq: u64,
+    /// The order, in the Bridge's own encoding.
+    pub body: Vec<u8>,
+}
+
+/// Hosts and orders. Every call fails with [`StoreError`] where the database does.
+#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+pub trait HostTable {
+    /// Adds a Host under the next free alias, online and heard at `now`, or replaces the offer of
+    /// a known one and nothing else. Returns its alias.
+    fn upsert_host(
+        &mut self,
+        id: &HostId,
+        offer: &[u8],
+        now: UnixMs,
+    ) -> Result<HostAlias, StoreError>;
+
+    /// Returns a Host by its alias.
+    fn host(&self, alias: HostAlias) -> Result<Option<HostRow>, StoreError>;
+
+    /// Returns a Host by its key.
+    fn host_by_id(&self, id: &HostId) -> Result<Option<HostRow>, StoreError>;
+
+    /// Returns up to `limit` Hosts in the order of their aliases, after `after`.
+    fn scan_hosts(&self, after: Option<HostAlias>, limit: u32) -> Result<Vec<HostRow>, StoreError>;
+
+    /// Sets presence and last time heard of many Hosts; returns how many exist.
+    fn update_hosts(&mut self, statuses: &[HostStatus]) -> Result<u64, StoreError>;
+
+    /// Sets a Host's record of audits; `false` where there is no such Host.
+    fn set_reputation(
+        &mut self,
+        alias: HostAlias,
+        reputation: Reputation,
+    ) -> Result<bool, StoreError>;
+
+    /// Queues an order and returns its number; `None` where there is no such Host.
+    fn push_order(&mut self, alias: HostAlias, body: &[u8]) -> Result<Option<u64>, StoreError>;
+
+    /// Returns up to `limit` waiting orders numbered above `after`, in order.
+    fn pending_orders(
+        &self,
+        alias: HostAlias,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<OrderRow>, StoreError>;
+
+    /// Removes the orders up to and with number `up_to`; returns how many. Numbers go on.
+    fn acknowledge_orders(&mut self, alias: HostAlias, up_to: u64) -> Result<u64, StoreError>;
+}

@@ -1,0 +1,30 @@
+//! A Host's shards on disk: append-only logs, group commit, and an index that can be rebuilt.
+//!
+//! The logs are the truth (`docs/spec/shardstore.md`). One writer thread appends records, makes
+//! a whole batch durable with one `fdatasync`, and only then answers. A record is keyed by
+//! (Bridge, serial); its bytes are shared by shard id and counted. The index lives in memory, is
+//! written out at checkpoints, and is whatever replaying the logs makes it.
+//!
+//! What is absent: no write is acknowledged before it is durable; no length read from disk is
+//! used before it is checked; no shard is ever loaded to serve a part of it; nothing here knows
+//! of sockets, tickets or clocks.
+
+mod checkpoint;
+pub mod durable;
+mod index;
+mod log;
+mod reader;
+mod record;
+mod recover;
+mod space;
+mod store;
+mod writer;
+
+pub use checkpoint::CheckpointError;
+pub use log::LogError;
+pub use reader::{ReadError, ShardReader, VerifyError};
+pub use record::{Location, RECORD_HEADER_BYTES};
+pub use recover::{Damage, RecoverError, Recovery};
+pub use space::{NoSpace, Reservation, Usage};
+pub use store::{NewShard, OpenError, RecordKey, ShardCursor, Store, StoreConfig, Stored};
+pub use writer::{PutError, WriteError};

@@ -1,0 +1,541 @@
+//! The store's handle: what a Host calls. Reads go straight to the logs; writes go to the writer
+//! thread over a bounded queue and come back durable.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use model::units::{BridgeId, OwnerTag, Serial, ShardId, ShardSize, ShardSizeError, UnixMs};
+use rustix::fs::FlockOperation;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::durable;
+use crate::index::{Index, Slot};
+use crate::log::{self, LOG_BYTES_MAX, LogError, LogFiles};
+use crate::reader::{ReadError, ShardReader, VerifyError};
+use crate::record::{Header, Kind, Location, RECORD_HEADER_BYTES, Salt};
+use crate::recover::{RecoverError, Recovery, recover};
+use crate::space::{NoSpace, Reservation, Space, Usage};
+use crate::writer::{Command, PutError, WriteError, Writer};
+
+/// Most writes that wait for the writer thread; more wait with their callers.
+const WRITES_QUEUED_MAX: usize = 256;
+/// Smallest log: a file header and one record of the largest shard.
+const LOG_BYTES_MIN: u32 = 1 << 21;
+const FORMAT_MAGIC: [u8; 8] = *b"XCSS\x01\0\0\0";
+
+/// How a store is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreConfig {
+    /// Most bytes that the store takes on the disk.
+    pub space_bytes: u64,
+    /// Bytes left free on the file system; by default 1 GiB or 1 %, whichever is more.
+    pub keep_free_bytes: Option<u64>,
+    /// Largest log, within 2 MiB..=1 GiB; the default is 1 GiB.
+    pub log_bytes_max: u32,
+}
+
+impl StoreConfig {
+    /// Keeps at most `space_bytes`, everything else as usual.
+    #[must_use]
+    pub const fn new(space_bytes: u64) -> Self {
+        Self {
+            space_bytes,
+            keep_free_bytes: None,
+            log_bytes_max: LOG_BYTES_MAX,
+        }
+    }
+}
+
+/// A store that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its folder cannot be made.
+    #[error("cannot create the store's folder {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("another process uses the store in {}", folder.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Its lock file cannot be used.
+    #[error("cannot lock the store")]
+    Lock(#[source] io::Error),
+    /// Its format file cannot be read or written.
+    #[error("cannot read the store's format file")]
+    Format(#[source] io::Error),
+    /// Its format is not one this program knows, and no log tells its salt.
+    #[error("the store in {} is of an unknown format", folder.display())]
+    UnknownFormat {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Its logs cannot be brought back.
+    #[error("cannot recover the store")]
+    Recover(#[from] RecoverError),
+    /// Its logs cannot be appended to.
+    #[error("cannot open the store's logs")]
+    Log(#[from] LogError),
+    /// No writer thread can be started.
+    #[error("cannot start the writer thread")]
+    Thread(#[source] io::Error),
+}
+
+/// What identifies a record: the Bridge, and the serial of its PUT ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordKey {
+    /// The Bridge.
+    pub bridge: BridgeId,
+    /// The serial of the PUT.
+    pub serial: Serial,
+}
+
+/// A shard to be stored. The caller has hashed the bytes while it received them.
+#[derive(Clone, Debug)]
+pub struct NewShard {
+    pub(crate) key: RecordKey,
+    pub(crate) id: ShardId,
+    pub(crate) owner: OwnerTag,
+    pub(crate) created: UnixMs,
+    size: ShardSize,
+    bytes: Bytes,
+}
+
+impl NewShard {
+    /// Shard `id` with its `bytes`, to be kept under `key`.
+    ///
+    /// # Errors
+    /// [`ShardSizeError`] where the number of bytes is not one that a shard can have.
+    pub fn new(
+        key: RecordKey,
+        id: ShardId,
+        owner: OwnerTag,
+        created: UnixMs,
+        bytes: Bytes,
+    ) -> Result<Self, ShardSizeError> {
+        let size = ShardSize::new(u32::try_from(bytes.len()).unwrap_or(u32::MAX))?;
+        Ok(Self {
+            key,
+            id,
+            owner,
+            created,
+            size,
+            bytes,
+        })
+    }
+
+    /// Bytes of the shard.
+    #[must_use]
+    pub const fn shard_bytes(&self) -> u32 {
+        self.size.bytes()
+    }
+
+    pub(crate) const fn size(&self) -> ShardSize {
+        self.size
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A record that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// When it was first stored.
+    pub created: UnixMs,
+    /// Bytes of its shard.
+    pub shard_bytes: u32,
+    /// Whether this call stored it, or an earlier one had.
+    pub new: bool,
+}
+
+/// How far a walk over all shards has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardCursor(Slot);
+
+/// What the handle and the writer thread share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) folder: PathBuf,
+    pub(crate) salt: Salt,
+    pub(crate) files: LogFiles,
+    pub(crate) space: Arc<Space>,
+    pub(crate) log_bytes_max: u32,
+    index: RwLock<Index>,
+    /// Held as long as anything here lives.
+    _lock: File,
+}
+
+/// A Host's shards on disk. Cheap to share behind an [`Arc`]; closed when dropped.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    /// `None` once closed.
+    commands: Option<mpsc::Sender<Command>>,
+    writer: Option<JoinHandle<()>>,
+    recovery: Recovery,
+}
+
+impl Store {
+    /// Opens the store in `folder`, creating an empty one where there is none. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`] where the folder is in use, of another format or unreadable. Damage to
+    /// single records is no error: see [`Store::recovery`].
+    pub fn open(folder: &Path, config: StoreConfig) -> Result<Self, OpenError> {
+        let logs = folder.join("logs");
+        std::fs::create_dir_all(&logs).map_err(|source| OpenError::Folder {
+            folder: folder.to_owned(),
+            source,
+        })?;
+        // The folders' own names must be as durable as what goes into them.
+        durable::sync_folder_of(&logs)
+            .and_then(|()| durable::sync_folder_of(folder))
+            .map_err(|source| OpenError::Folder {
+                folder: folder.to_owned(),
+                source,
+            })?;
+        let lock = lock(folder)?;
+        let salt = salt_of(folder, &logs)?;
+        let files = LogFiles::new(logs, salt);
+        let recovered = recover(folder, &files, &salt)?;
+        let space = Arc::new(Space::new(
+            folder.to_owned(),
+            config.space_bytes,
+            config.keep_free_bytes,
+        ));
+        for log in files.list()? {
+            space.grow(files.allocated(log)?);
+        }
+        let shared = Arc::new(Shared {
+            folder: folder.to_owned(),
+            salt,
+            files,
+            space,
+            log_bytes_max: config.log_bytes_max.clamp(LOG_BYTES_MIN, LOG_BYTES_MAX),
+            index: RwLock::new(recovered.index),
+            _lock: lock,
+        });
+        let writer = Writer::new(Arc::clone(&shared), recovered.end)?;
+        let (commands, queue) = mpsc::channel(WRITES_QUEUED_MAX);
+        let thread = std::thread::Builder::new().name("shardstore".to_owned());
+        let writer = thread
+            .spawn(move || writer.run(queue))
+            .map_err(OpenError::Thread)?;
+        let (commands, writer) = (Some(commands), Some(writer));
+        Ok(Self {
+            shared,
+            commands,
+            writer,
+            recovery: recovered.recovery,
+        })
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub const fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Promises room for a shard of `shard_bytes`, before its bytes are asked for.
+    ///
+    /// # Errors
+    /// [`NoSpace`] where quota or file system have none left.
+    pub fn reserve(&self, shard_bytes: u32) -> Result<Reservation, NoSpace> {
+        self.shared.space.reserve(shard_bytes)
+    }
+
+    /// Stores `shard`; durable when this returns. The same key and shard again is
+    /// answered like the first time.
+    ///
+    /// # Errors
+    /// [`PutError::SerialBound`] where the key belongs to another shard; [`PutError::Write`]
+    /// where the record could not be made durable, and then none of it stays.
+    pub async fn put(&self, shard: NewShard, room: Reservation) -> Result<Stored, PutError> {
+        let (answer, answered) = oneshot::channel();
+        self.submit(Command::Put {
+            shard,
+            room,
+            answer,
+        })
+        .await?;
+        answered
+            .await
+            .unwrap_or(Err(PutError::Write(WriteError::Closed)))
+    }
+
+    /// Forgets the record of `key`, and its shard's bytes with their last record. Durable when
+    /// this returns; `false` where there is no such record.
+    ///
+    /// # Errors
+    /// [`WriteError`] where that could not be made durable.
+    pub async fn remove(&self, key: RecordKey) -> Result<bool, WriteError> {
+        self.flag(|answer| Command::Remove { key, answer }).await
+    }
+
+    /// The shard `id`, ready to be read by ranges; `None` where it is not here. Reads a header.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the disk fails.
+    pub fn get(&self, id: &ShardId) -> Result<Option<ShardReader>, ReadError> {
+        let Some((header, at)) = self.shared.find_bytes(id)? else {
+            return Ok(None);
+        };
+        Ok(Some(ShardReader::new(
+            self.shared.files.get(at.log)?,
+            at,
+            &header,
+        )))
+    }
+
+    /// The shard and the time of the record of `key`.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the disk fails.
+    pub fn find(&self, key: RecordKey) -> Result<Option<(ShardId, Stored)>, ReadError> {
+        Ok(self.shared.find_record(key)?.map(|(header, _)| {
+            let (created, shard_bytes) = (header.created, header.shard_bytes);
+            (
+                header.shard,
+                Stored {
+                    created,
+                    shard_bytes,
+                    new: false,
+                },
+            )
+        }))
+    }
+
+    /// Which of `ids` are here, in their order.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the disk fails.
+    pub fn have(&self, ids: &[ShardId]) -> Result<Vec<bool>, ReadError> {
+        ids.iter()
+            .map(|id| Ok(self.shared.find_bytes(id)?.is_some()))
+            .collect()
+    }
+
+    /// Up to `limit` shards behind `cursor`, in no particular order: a scrub walks over all of
+    /// them, handing in the last cursor it got.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the disk fails.
+    pub fn shards_after(
+        &self,
+        cursor: Option<ShardCursor>,
+        limit: usize,
+    ) -> Result<Vec<(ShardCursor, ShardReader)>, ReadError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = cursor.map_or(Unbounded, |cursor| Excluded(cursor.0));
+        let slots: Vec<Slot> = self
+            .shared
+            .index()
+            .shards
+            .range((start, Unbounded))
+            .take(limit)
+            .copied()
+            .collect();
+        let mut found = Vec::with_capacity(slots.len());
+        for slot in slots {
+            if let Some(header) = self.shared.header_at(slot.at)? {
+                let file = self.shared.files.get(slot.at.log)?;
+                found.push((ShardCursor(slot), ShardReader::new(file, slot.at, &header)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Re-reads a shard and checks it against its id; `false` where it was deleted meanwhile.
+    ///
+    /// # Errors
+    /// [`VerifyError`] where it is here and not what it was.
+    pub fn verify(&self, shard: &ShardReader) -> Result<bool, VerifyError> {
+        let read = shard.read_verified();
+        if !self
+            .shared
+            .index()
+            .holds_bytes(&shard.id(), shard.location())
+        {
+            return Ok(false);
+        }
+        read.map(|_| true)
+    }
+
+    /// What the store takes and has.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let (live_bytes, records, shards) = {
+            let index = self.shared.index();
+            (
+                index.live_bytes,
+                index.records.len() as u64,
+                index.shards.len() as u64,
+            )
+        };
+        Usage {
+            records,
+            shards,
+            ..self.shared.space.usage(live_bytes)
+        }
+    }
+
+    /// Ends the writer thread, which leaves a checkpoint for a fast start. Dropping does the same.
+    pub fn close(self) {
+        drop(self);
+    }
+
+    async fn submit(&self, command: Command) -> Result<(), WriteError> {
+        let commands = self.commands.as_ref().ok_or(WriteError::Closed)?;
+        commands.send(command).await.map_err(|_| WriteError::Closed)
+    }
+
+    async fn flag(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<bool, WriteError>>) -> Command,
+    ) -> Result<bool, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.submit(command(answer)).await?;
+        answered.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    #[cfg(test)]
+    fn index_snapshot(&self) -> Index {
+        self.shared.index().clone()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.commands = None;
+        if self
+            .writer
+            .take()
+            .is_some_and(|writer| writer.join().is_err())
+        {
+            tracing::error!("the writer thread panicked");
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The live record of `key`, its header read and compared.
+    pub(crate) fn find_record(
+        &self,
+        key: RecordKey,
+    ) -> Result<Option<(Header, Location)>, ReadError> {
+        let places = self.index().records_of(&key.bridge, &key.serial);
+        self.first(places, |header| {
+            header.bridge == key.bridge && header.serial == key.serial
+        })
+    }
+
+    /// The live bytes of shard `id`, their header read and compared.
+    pub(crate) fn find_bytes(&self, id: &ShardId) -> Result<Option<(Header, Location)>, ReadError> {
+        let places = self.index().bytes_of(id);
+        self.first(places, |header| {
+            header.shard == *id && matches!(header.kind, Kind::Put)
+        })
+    }
+
+    /// The header at `at`; `None` where it is damaged or its log has just been deleted.
+    fn header_at(&self, at: Location) -> Result<Option<Header>, ReadError> {
+        let file = match self.files.get(at.log) {
+            Ok(file) => file,
+            Err(LogError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = [0; RECORD_HEADER_BYTES];
+        std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, u64::from(at.offset))
+            .map_err(|source| ReadError::Read { at, source })?;
+        Ok(Header::decode(&self.salt, at, &bytes))
+    }
+
+    fn first(
+        &self,
+        places: Vec<Location>,
+        wanted: impl Fn(&Header) -> bool,
+    ) -> Result<Option<(Header, Location)>, ReadError> {
+        for at in places {
+            if let Some(header) = self.header_at(at)?.filter(&wanted) {
+                return Ok(Some((header, at)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let mut options = OpenOptions::new();
+    let options = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(durable::MODE_PRIVATE);
+    let file = options.open(folder.join("lock")).map_err(OpenError::Lock)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked {
+            folder: folder.to_owned(),
+        }),
+        Err(error) => Err(OpenError::Lock(error.into())),
+    }
+}
+
+/// The store's salt: from its format file, else from any log, else fresh for a new store.
+fn salt_of(folder: &Path, logs: &Path) -> Result<Salt, OpenError> {
+    let path = folder.join("format");
+    let found = match std::fs::read(&path) {
+        Ok(bytes) => bytes
+            .strip_prefix(&FORMAT_MAGIC)
+            .and_then(|salt| salt.try_into().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(OpenError::Format(error)),
+    };
+    if let Some(salt) = found {
+        return Ok(salt);
+    }
+    let existing = LogFiles::new(logs.to_owned(), Salt::default()).list()?;
+    let salt = if existing.is_empty() {
+        let mut fresh = Salt::default();
+        getrandom::fill(&mut fresh)
+            .map_err(|error| OpenError::Format(io::Error::other(error.to_string())))?;
+        fresh
+    } else {
+        let mut salts = existing
+            .iter()
+            .filter_map(|log| log::salt_in(&log::path_in(logs, *log)));
+        let unknown = || OpenError::UnknownFormat {
+            folder: folder.to_owned(),
+        };
+        salts.next().ok_or_else(unknown)?
+    };
+    let content = [&FORMAT_MAGIC[..], &salt].concat();
+    durable::replace(&path, &content).map_err(OpenError::Format)?;
+    Ok(salt)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! The Bridge's HTTP interface: endpoints that read a request, call a rule and answer.
+
+mod accounts;
+mod blobs;
+mod control;
+mod request;
+mod service;
+mod uploads;
+mod volumes;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, put};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use model::wire::{Problem, ProblemCode, api};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::bridge::Bridge;
+use crate::refusal::{Refusal, chain, internal};
+
+/// An answer that is a problem document.
+#[derive(Debug)]
+pub(crate) struct ApiError(Problem);
+
+impl<E: Refusal> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        let problem = error.problem();
+        if problem.code == ProblemCode::Internal {
+            tracing::error!(error = chain(&error), "request failed");
+        }
+        Self(problem)
+    }
+}
+
+impl ApiError {
+    pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self(Problem::new(code, detail))
+    }
+
+    pub(crate) const fn of(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Self(problem) = self;
+        let code = problem.code.as_str();
+        metrics::counter!("xcloud_bridge_http_problems_total", "code" => code).increment(1);
+        let status = StatusCode::from_u16(problem.status);
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response =
+            (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body).into_response();
+        let media = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, media);
+        if problem.code == ProblemCode::Busy {
+            let after = HeaderValue::from_static("5");
+            response
+                .headers_mut()
+                .insert(http::header::RETRY_AFTER, after);
+        }
+        response
+    }
+}
+
+/// What an endpoint answers.
+pub(crate) type Answer<T> = Result<T, ApiError>;
+
+/// All endpoints of the Bridge.
+pub fn router(bridge: Bridge) -> Router {
+    Router::new()
+        .route(api::ABOUT, get(service::about))
+        .route("/healthz", get(service::healthz))
+        .route("/readyz", get(service::readyz))
+        .route("/metrics", get(service::metrics))
+        .route("/v1/hosts/control", get(control::open))
+        .route(api::ACCOUNTS, post(accounts::sign_up))
+        .route(api::SESSIONS, post(accounts::sign_in))
+        .route(
+            api::DEVICES,
+            get(accounts::devices).put(accounts::replace_devices),
+        )
+        .route(api::USAGE, get(accounts::usage))
+        .route(api::REPORTS, post(accounts::report))
+        .route(api::PURGE, post(accounts::purge))
+        .route(api::UPLOADS, post(uploads::plan))
+        .route("/v1/uploads/{upload}", delete(uploads::abandon))
+        .route("/v1/uploads/{upload}/slots", get(uploads::slots))
+        .route("/v1/uploads/{upload}/more", post(uploads::more))
+        .route("/v1/uploads/{upload}/receipts", put(uploads::receipts))
+        .route("/v1/uploads/{upload}/commit", post(uploads::commit))
+        .route(
+            "/v1/volumes/{volume}/root",
+            get(volumes::root).put(volumes::commit),
+        )
+        .route("/v1/volumes/{volume}/roots", get(volumes::roots))
+        .route(api::NODES, get(volumes::nodes).put(volumes::put_nodes))
+        .route("/v1/blobs/{blob}/layout", get(blobs::layout))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(|_| {
+            ApiError(internal()).into_response()
+        }))
+        .layer(middleware::from_fn(count))
+        .with_state(bridge)
+}
+
+async fn count(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let class = match response.status().as_u16() {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    };
+    metrics::counter!("xcloud_bridge_http_requests_total", "status" => class).increment(1);
+    response
+}
+
+async fn unknown_path() -> ApiError {
+    ApiError::new(ProblemCode::NotFound, "there is nothing at this path")
+}
+
+async fn wrong_method() -> ApiError {
+    let problem = Problem::new(
+        ProblemCode::BadRequest,
+        "this path does not take this method",
+    );
+    ApiError(Problem {
+        status: StatusCode::METHOD_NOT_ALLOWED.as_u16(),
+        ..problem
+    })
+}

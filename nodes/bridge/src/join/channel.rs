@@ -1,0 +1,366 @@
+//! The control channel of one Host: challenge, hello, welcome; then heartbeats in, orders out.
+//!
+//! Whatever ends the channel makes the Host offline at once. Nothing here decides: hellos are
+//! judged in [`super::hello`], orders are queued with the changes that cause them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::future::BoxFuture;
+use model::units::HostId;
+use model::wire::control::{FromBridge, FromHost, Hello, ProtocolVersions};
+use model::wire::{Problem, ProblemCode, Signed};
+use net::CallError;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::hello::{Expected, HelloError, Joined, Newcomer, check, join};
+use super::reach::{advice, pause, reach};
+use crate::bridge::Bridge;
+use crate::hosts::directory::LinkHandle;
+use crate::orders;
+use crate::refusal::{Refusal, chain};
+
+/// Time between heartbeats that Hosts are told.
+pub const HEARTBEAT: Duration = Duration::from_secs(20);
+/// Silence after which a channel is given up: three heartbeats missed.
+const SILENCE_MAX: Duration = Duration::from_secs(70);
+/// From the challenge to the hello.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// How long a Host may take to read a message.
+const SEND_WITHIN: Duration = Duration::from_secs(15);
+/// Orders sent and not yet done, at a time.
+const ORDERS_IN_FLIGHT_MAX: u32 = 16;
+/// Messages of a Host that are taken in a second, on average.
+const MESSAGES_PER_SECOND: u32 = 50;
+
+/// Why a channel ended.
+#[derive(Debug, thiserror::Error)]
+enum ChannelEnd {
+    #[error("the host closed it")]
+    Closed,
+    #[error("the host was silent")]
+    Silent,
+    #[error("the host does not read")]
+    NotRead,
+    #[error("the host sent more than {MESSAGES_PER_SECOND} messages a second")]
+    Flood,
+    #[error("the host sent what is no message of the protocol")]
+    Malformed(#[source] serde_json::Error),
+    #[error("the host sent what is not text, or not its turn")]
+    OutOfTurn,
+    #[error("the connection broke")]
+    Broken(#[source] axum::Error),
+    #[error("the hello was refused")]
+    Refused(#[source] HelloError),
+    #[error("the store failed")]
+    Store(#[source] metastore::StoreError),
+    #[error("no randomness for a challenge")]
+    Entropy(#[source] crate::random::EntropyError),
+    #[error("a newer channel of the same host took over")]
+    Replaced,
+    #[error("the bridge is shutting down")]
+    Stopping,
+}
+
+/// Serves one channel until it ends.
+pub async fn serve(bridge: Bridge, mut socket: WebSocket, peer: IpAddr) {
+    let end = match welcome(&bridge, &mut socket, peer).await {
+        Ok((newcomer, link)) => {
+            let (name, host) = (newcomer.offer.offer.name.clone(), newcomer.id.short());
+            tracing::info!(%host, name, "host connected");
+            let (orders, taken) = (Arc::clone(&link.orders), Meter::new());
+            let mut session = Session {
+                bridge: &bridge,
+                socket,
+                newcomer,
+                link,
+                orders,
+                sent: 0,
+                taken,
+            };
+            let end = session.run().await;
+            bridge.directory().disconnect(&session.link, bridge.now());
+            tracing::info!(%host, name, reason = chain(&end), "host disconnected");
+            return;
+        }
+        Err(end) => end,
+    };
+    if let ChannelEnd::Refused(refused) = &end {
+        let problem = refused.problem();
+        tracing::info!(reason = chain(refused), "host refused");
+        // The Host learns why; whether it reads it is its own affair.
+        let told = send(&mut socket, &FromBridge::Refused { problem }).await;
+        tracing::debug!(told = told.is_ok(), "refusal sent");
+    } else {
+        tracing::debug!(reason = chain(&end), "host did not join");
+    }
+}
+
+/// Challenges the Host and takes it in.
+async fn welcome(
+    bridge: &Bridge,
+    socket: &mut WebSocket,
+    peer: IpAddr,
+) -> Result<(Newcomer, LinkHandle), ChannelEnd> {
+    let mut nonce = [0; 32];
+    let mut rng = crate::random::fresh().map_err(ChannelEnd::Entropy)?;
+    rand_core::Rng::fill_bytes(&mut rng, &mut nonce);
+    let nonce = data_encoding::HEXLOWER.encode(&nonce);
+    let id = bridge.keys().id;
+    let protocol = ProtocolVersions::OURS;
+    let challenge = FromBridge::Challenge {
+        bridge: id,
+        nonce: nonce.clone(),
+        protocol,
+    };
+    send(socket, &challenge).await?;
+    let first = timeout(HELLO_WITHIN, receive(socket))
+        .await
+        .map_err(|_| ChannelEnd::Silent)??;
+    let FromHost::Hello { hello } = first else {
+        return Err(ChannelEnd::OutOfTurn);
+    };
+    let newcomer = judge(bridge, hello, nonce, peer)
+        .await
+        .map_err(ChannelEnd::Refused)?;
+    let now = bridge.now();
+    let row = newcomer.clone();
+    let joined = bridge.store().write(move |tx| join(tx, &row, now)).await;
+    let Joined { alias, orders_done } = joined.map_err(|error| match error {
+        metastore::TxError::Rule(error) => ChannelEnd::Refused(error),
+        metastore::TxError::Store(error) => ChannelEnd::Store(error),
+    })?;
+    let (offer, state) = (newcomer.offer.clone(), newcomer.state);
+    let link = bridge
+        .directory()
+        .connect((alias, newcomer.id), offer, state, now);
+    let heartbeat_ms = u64::try_from(HEARTBEAT.as_millis()).unwrap_or(u64::MAX);
+    let zone = newcomer.offer.zone.clone();
+    let sent = send(
+        socket,
+        &FromBridge::Welcome {
+            heartbeat_ms,
+            zone,
+            orders_done,
+        },
+    )
+    .await;
+    if let Err(end) = sent {
+        bridge.directory().disconnect(&link, bridge.now());
+        return Err(end);
+    }
+    Ok((newcomer, link))
+}
+
+/// Checks a hello off the async threads.
+async fn judge(
+    bridge: &Bridge,
+    hello: Signed<Hello>,
+    nonce: String,
+    peer: IpAddr,
+) -> Result<Newcomer, HelloError> {
+    let (id, trust_zones) = (bridge.keys().id, bridge.policy().trust_zones);
+    let check = move || {
+        let nonce = nonce.as_str();
+        check(
+            &hello,
+            &Expected {
+                bridge: id,
+                nonce,
+                peer,
+                trust_zones,
+            },
+        )
+    };
+    let checked = tokio::task::spawn_blocking(check).await;
+    checked.unwrap_or(Err(HelloError::Store(metastore::StoreError::Panicked)))
+}
+
+/// A channel of a Host that was welcomed.
+struct Session<'a> {
+    bridge: &'a Bridge,
+    socket: WebSocket,
+    newcomer: Newcomer,
+    link: LinkHandle,
+    /// Rings when orders are waiting.
+    orders: Arc<Notify>,
+    /// The highest order sent.
+    sent: u64,
+    taken: Meter,
+}
+
+impl Session<'_> {
+    async fn run(&mut self) -> ChannelEnd {
+        // First the orders that were queued while the Host was away.
+        let mut outcome = self.send_orders().await;
+        let mut reaching = self.reach_after(Duration::ZERO);
+        let mut failures = 0;
+        let mut silent_from = Instant::now();
+        loop {
+            if let Err(end) = outcome {
+                return end;
+            }
+            outcome = tokio::select! {
+                end = self.ended(silent_from) => Err(end),
+                message = receive(&mut self.socket) => {
+                    silent_from = Instant::now();
+                    self.take(message).await
+                }
+                () = self.orders.notified() => self.send_orders().await,
+                reached = &mut reaching => {
+                    failures = if reached.is_ok() { 0 } else { failures + 1 };
+                    reaching = self.reach_after(pause(failures));
+                    self.tell_reachability(reached).await
+                }
+            };
+        }
+    }
+
+    /// Waits for whatever ends the channel from this side.
+    fn ended(&self, silent_from: Instant) -> impl Future<Output = ChannelEnd> + use<> {
+        let (stop, replaced) = (self.bridge.stopping(), self.link.end.clone());
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => ChannelEnd::Stopping,
+                () = replaced.cancelled() => ChannelEnd::Replaced,
+                () = sleep_until(silent_from + SILENCE_MAX) => ChannelEnd::Silent,
+            }
+        }
+    }
+
+    /// Dials the Host after a pause.
+    fn reach_after(&self, pause: Duration) -> BoxFuture<'static, Result<(), CallError>> {
+        let (dialer, host) = (self.bridge.dialer().clone(), self.newcomer.id);
+        let addresses = self.newcomer.addresses.clone();
+        Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            reach(&dialer, host, &addresses).await
+        })
+    }
+
+    async fn take(&mut self, message: Result<FromHost, ChannelEnd>) -> Result<(), ChannelEnd> {
+        let message = message?;
+        if !self.taken.take() {
+            return Err(ChannelEnd::Flood);
+        }
+        match message {
+            FromHost::Hello { .. } => Err(ChannelEnd::OutOfTurn),
+            FromHost::Heartbeat { state } => {
+                self.bridge
+                    .directory()
+                    .heard(&self.link, state, self.bridge.now());
+                Ok(())
+            }
+            FromHost::OrdersDone { seq } => {
+                let (alias, sent) = (self.link.alias, self.sent);
+                let done =
+                    move |tx: &mut dyn metastore::Tx| orders::acknowledge(tx, alias, seq, sent);
+                self.bridge.store().write(done).await.map_err(store_end)?;
+                self.send_orders().await
+            }
+        }
+    }
+
+    /// Sends what is queued and was not sent over this channel, a few at a time.
+    async fn send_orders(&mut self) -> Result<(), ChannelEnd> {
+        let alias = self.link.alias;
+        let read = move |tx: &dyn metastore::Tx| tx.pending_orders(alias, 0, ORDERS_IN_FLIGHT_MAX);
+        let rows = self.bridge.store().read(read).await.map_err(store_end)?;
+        for row in rows.iter().filter(|row| row.seq > self.sent) {
+            let (keys, host) = (self.bridge.keys(), self.newcomer.id);
+            let order = orders::signed(keys, host, row).map_err(ChannelEnd::Store)?;
+            send(&mut self.socket, &FromBridge::Order { order }).await?;
+        }
+        if let Some(last) = rows.last() {
+            self.sent = self.sent.max(last.seq);
+        }
+        Ok(())
+    }
+
+    async fn tell_reachability(
+        &mut self,
+        reached: Result<(), CallError>,
+    ) -> Result<(), ChannelEnd> {
+        let host: HostId = self.newcomer.id;
+        let (reachable, detail) = match &reached {
+            Ok(()) => (true, "reached".to_owned()),
+            Err(error) => (false, advice(error)),
+        };
+        if !reachable {
+            tracing::info!(host = %host.short(), detail, "host is not reachable");
+        }
+        self.bridge.directory().set_reachable(&self.link, reachable);
+        send(
+            &mut self.socket,
+            &FromBridge::Reachability { reachable, detail },
+        )
+        .await
+    }
+}
+
+fn store_end(error: metastore::TxError<metastore::StoreError>) -> ChannelEnd {
+    match error {
+        metastore::TxError::Rule(error) | metastore::TxError::Store(error) => {
+            ChannelEnd::Store(error)
+        }
+    }
+}
+
+/// The next message of the Host; pings are answered by the way.
+async fn receive(socket: &mut WebSocket) -> Result<FromHost, ChannelEnd> {
+    loop {
+        match socket.recv().await {
+            None | Some(Ok(Message::Close(_))) => return Err(ChannelEnd::Closed),
+            Some(Ok(Message::Text(text))) => {
+                return serde_json::from_str(text.as_str()).map_err(ChannelEnd::Malformed);
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Binary(_))) => return Err(ChannelEnd::OutOfTurn),
+            Some(Err(error)) => return Err(ChannelEnd::Broken(error)),
+        }
+    }
+}
+
+async fn send(socket: &mut WebSocket, message: &FromBridge) -> Result<(), ChannelEnd> {
+    let text = serde_json::to_string(message).map_err(ChannelEnd::Malformed)?;
+    timeout(SEND_WITHIN, socket.send(Message::Text(text.into())))
+        .await
+        .map_err(|_| ChannelEnd::NotRead)?
+        .map_err(ChannelEnd::Broken)
+}
+
+/// Counts a Host's messages, second by second.
+struct Meter {
+    since: Instant,
+    count: u32,
+}
+
+impl Meter {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            count: 0,
+        }
+    }
+
+    /// `false` where there are too many.
+    fn take(&mut self) -> bool {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            *self = Self::new();
+        }
+        self.count += 1;
+        self.count <= MESSAGES_PER_SECOND
+    }
+}
+
+/// A Host that is not let in because too many are there already.
+#[must_use]
+pub fn crowded() -> Problem {
+    Problem::new(
+        ProblemCode::Busy,
+        "too many hosts from this address; try again later",
+    )
+}

@@ -1,0 +1,158 @@
+//! One shard from one Host: the GET, a rate that must not be too low, and the hash.
+
+use std::time::Duration;
+
+use erasure::StreamHasher;
+use http::StatusCode;
+use http::header::{AUTHORIZATION, HeaderValue};
+use model::units::ShardId;
+use model::wire::api::Sighting;
+use model::wire::limits::TRANSFER_RATE_MIN;
+use model::wire::{ProblemCode, ticket_header};
+use net::{Call, CallError, Reply};
+use tokio::time::Instant;
+
+use super::layout::ReadPlace;
+use crate::transfer::buffers::Buffer;
+use crate::transfer::hosts::{Measure, Strike, Way};
+use crate::transfer::{Progress, SHARDS_PATH, Transfer};
+
+/// A Host must begin to answer within this …
+const FIRST_BYTE: Duration = Duration::from_secs(5);
+/// … and this for each transfer that is under way with it.
+const FIRST_BYTE_PER_TRANSFER: Duration = Duration::from_millis(250);
+/// Longest wait between two pieces.
+const STALL: Duration = Duration::from_secs(5);
+/// The minimum rate counts from here.
+const RATE_GRACE: Duration = Duration::from_secs(4);
+
+/// A GET that brought no good shard.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GetError {
+    /// The call itself failed, or the Host refused.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Fewer or more bytes than the shard has.
+    #[error("sent {bytes} bytes, the shard has {expected}")]
+    Length {
+        /// Bytes that came.
+        bytes: usize,
+        /// Bytes of the shard.
+        expected: usize,
+    },
+    /// Slower than the minimum rate.
+    #[error("slower than {TRANSFER_RATE_MIN} bytes per second")]
+    TooSlow,
+    /// Bytes that are not the shard.
+    #[error("sent bytes that are not the shard")]
+    BadShard,
+}
+
+impl GetError {
+    /// What it says about the Host.
+    pub(super) fn sighting(&self) -> Sighting {
+        match self {
+            Self::BadShard | Self::Length { .. } => Sighting::BadShard,
+            Self::TooSlow => Sighting::Slow,
+            Self::Call(error) => match error.problem().map(|problem| problem.code) {
+                Some(ProblemCode::NotFound) => Sighting::Missing,
+                Some(ProblemCode::Busy | ProblemCode::TooSlow) => Sighting::Slow,
+                Some(ProblemCode::TicketRefused | ProblemCode::Forbidden) => Sighting::Refused,
+                Some(_) | None => Sighting::Silent,
+            },
+        }
+    }
+
+    fn strike(&self) -> Strike {
+        match self.sighting() {
+            Sighting::Silent => Strike::Silent,
+            Sighting::Slow => Strike::Slow,
+            Sighting::BadShard => Strike::Dishonest,
+            Sighting::Missing | Sighting::Refused => Strike::Refused,
+        }
+    }
+}
+
+/// Gets the shard `id` from `place` into `buffer`, which has its size.
+pub(super) async fn get_shard(
+    transfer: &Transfer,
+    place: &ReadPlace,
+    id: ShardId,
+    mut buffer: Buffer,
+    progress: &Progress,
+) -> Result<Buffer, GetError> {
+    let (book, host) = (transfer.hosts(), &place.host);
+    let _in_flight = book.enter(&host.id);
+    match receive(transfer, place, id, &mut buffer, progress).await {
+        Ok(measure) => {
+            book.went_well(&host.id, Way::Down, measure);
+            Ok(buffer)
+        }
+        Err(error) => {
+            tracing::debug!(host = %host.name, shard = %id.short(), %error, "host did not give a shard");
+            book.strike(&host.id, error.strike());
+            Err(error)
+        }
+    }
+}
+
+async fn receive(
+    transfer: &Transfer,
+    place: &ReadPlace,
+    id: ShardId,
+    buffer: &mut Buffer,
+    progress: &Progress,
+) -> Result<Measure, GetError> {
+    let began = Instant::now();
+    let others = transfer.hosts().in_flight(&place.host.id);
+    let call = get_call(place, id, FIRST_BYTE + FIRST_BYTE_PER_TRANSFER * others);
+    let reply = transfer.dialer().send(&place.host.endpoint, &call).await?.success().await?;
+    if reply.status() != StatusCode::OK {
+        let (peer, status) = (reply.peer().to_owned(), reply.status());
+        return Err(CallError::Status { peer, status }.into());
+    }
+    let first = began.elapsed();
+    if fill(reply, buffer, progress).await? != id {
+        return Err(GetError::BadShard);
+    }
+    Ok(Measure { bytes: buffer.len(), first, rest: began.elapsed().saturating_sub(first) })
+}
+
+/// Fills `buffer` with the body, which must be exactly as long, and hashes it on the way, while
+/// its bytes are in the cache: a fraction of a millisecond at a time.
+async fn fill(
+    mut reply: Reply,
+    buffer: &mut Buffer,
+    progress: &Progress,
+) -> Result<ShardId, GetError> {
+    let (began, expected) = (Instant::now(), buffer.len());
+    let mut hasher = StreamHasher::default();
+    let mut bytes = 0;
+    while let Some(chunk) = reply.chunk().await? {
+        let end = bytes + chunk.len();
+        let gap = buffer.get_mut(bytes..end);
+        gap.ok_or(GetError::Length { bytes: end, expected })?.copy_from_slice(&chunk);
+        bytes = end;
+        hasher.advance(buffer.get(..bytes).unwrap_or_default());
+        progress.shard_bytes_received.add(chunk.len() as u64);
+        let elapsed = began.elapsed();
+        if elapsed > RATE_GRACE && (bytes as u64) < TRANSFER_RATE_MIN * elapsed.as_secs() {
+            return Err(GetError::TooSlow);
+        }
+    }
+    if bytes < expected {
+        return Err(GetError::Length { bytes, expected });
+    }
+    Ok(hasher.finish(buffer))
+}
+
+fn get_call(place: &ReadPlace, id: ShardId, answer_within: Duration) -> Call {
+    let call = Call::get(format!("{SHARDS_PATH}/{id}"))
+        .answer_within(answer_within)
+        .stall_within(STALL);
+    // Base64 text is always a header value.
+    match HeaderValue::try_from(ticket_header(&place.ticket)) {
+        Ok(ticket) => call.header(AUTHORIZATION, ticket),
+        Err(_) => call,
+    }
+}

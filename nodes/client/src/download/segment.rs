@@ -1,0 +1,355 @@
+//! One segment from its Hosts: exactly k shards are asked for, another one at once for each that
+//! is late, silent or bad, and nothing is used before it matched the manifest.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use erasure::{Code, hash_shards};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use model::formats::shape::{Class, Segment};
+use model::units::{BlobId, ShardId};
+use model::wire::api::{Report, Sighting};
+use tokio::time::{Instant, sleep};
+
+use super::DownloadError;
+use super::choose::{Goal, ShardState};
+use super::get::{GetError, get_shard};
+use super::layout::{LayoutDesk, ReadPlace, ReadPlaces};
+use crate::transfer::buffers::{Buffer, Room};
+use crate::transfer::hosts::{Strike, Way};
+use crate::transfer::{Progress, Transfer, chain};
+
+/// A shard is late after this many times what its Host should take …
+const LATE_TIMES: u32 = 2;
+/// … and this. Nobody is late before some Host was measured: the line may be slow.
+const LATE_MARGIN: Duration = Duration::from_millis(400);
+/// What is known of Hosts changes by what happens elsewhere; it is looked at this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// A Host is slow where it should take so many times as long as all do on average …
+const SLOW_TIMES: u32 = 4;
+/// … and this.
+const SLOW_MARGIN: Duration = Duration::from_millis(400);
+/// When every Host failed, all are asked once more after this, if it went fast so far.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const AGAIN_WITHIN: Duration = Duration::from_secs(12);
+
+/// A segment to be fetched.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) blob: BlobId,
+    pub(super) class: Class,
+    pub(super) segment: Segment,
+    /// One per shard; one for all mirrors.
+    pub(super) ids: Vec<ShardId>,
+    /// The data shards that hold what is wanted.
+    pub(super) shards: Range<u16>,
+    pub(super) room: Arc<Room>,
+}
+
+impl Wanted {
+    fn id(&self, index: usize) -> ShardId {
+        let at = if self.ids.len() == 1 { 0 } else { index };
+        self.ids.get(at).copied().unwrap_or_default()
+    }
+
+    fn goal(&self) -> Goal {
+        let wanted = match self.class {
+            Class::Mirrors { .. } => 0..0,
+            Class::Coded { .. } => usize::from(self.shards.start)..usize::from(self.shards.end),
+        };
+        Goal { k: usize::from(self.class.k()), wanted }
+    }
+}
+
+/// Data shards of a segment that were verified, by their index.
+#[derive(Debug)]
+pub(super) struct FetchedSegment {
+    pub(super) segment: Segment,
+    pub(super) shards: BTreeMap<u16, Buffer>,
+}
+
+/// What all segments of a download share.
+#[derive(Clone, Debug)]
+pub(super) struct Road {
+    pub(super) transfer: Transfer,
+    pub(super) desk: LayoutDesk,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// Fetches a segment; what was seen of Hosts comes with the result, good or bad.
+pub(super) async fn fetch_segment(
+    road: Road,
+    wanted: Wanted,
+    places: ReadPlaces,
+) -> (Result<FetchedSegment, DownloadError>, Vec<Report>) {
+    let fetching = Fetching::new(&road, &wanted, places);
+    let (good, reports) = fetching.run().await;
+    let fetched = match good {
+        Ok(good) => restore(&road, wanted, good).await,
+        Err(error) => Err(error),
+    };
+    (fetched, reports)
+}
+
+struct Fetching<'a> {
+    road: &'a Road,
+    wanted: &'a Wanted,
+    goal: Goal,
+    began: Instant,
+    places: ReadPlaces,
+    states: Vec<ShardState>,
+    /// When each shard on its way was asked for, if it is not late yet.
+    asked_at: BTreeMap<usize, Instant>,
+    gets: FuturesUnordered<BoxFuture<'a, (usize, Result<Buffer, GetError>)>>,
+    good: BTreeMap<u16, Buffer>,
+    failures: Vec<(String, String)>,
+    reports: Vec<Report>,
+    may_ask_again: bool,
+}
+
+impl<'a> Fetching<'a> {
+    fn new(road: &'a Road, wanted: &'a Wanted, places: ReadPlaces) -> Self {
+        let mut fetching = Self {
+            road,
+            wanted,
+            goal: wanted.goal(),
+            began: Instant::now(),
+            states: vec![ShardState::Untried; places.len()],
+            places: Vec::new(),
+            asked_at: BTreeMap::new(),
+            gets: FuturesUnordered::new(),
+            good: BTreeMap::new(),
+            failures: Vec::new(),
+            reports: Vec::new(),
+            may_ask_again: true,
+        };
+        fetching.set_places(places);
+        fetching
+    }
+
+    async fn run(mut self) -> (Result<BTreeMap<u16, Buffer>, DownloadError>, Vec<Report>) {
+        while !self.goal.is_reached(&self.states) {
+            while let Some(index) = self.goal.next(&self.states, |index| self.rank(index)) {
+                self.ask(index);
+            }
+            if self.gets.is_empty() && !self.ask_again().await {
+                return (Err(self.too_few()), self.reports);
+            }
+            let look = self.asked_at.keys().filter_map(|index| self.late_at(*index)).min();
+            let look = look.map_or(LOOK_AGAIN, |at| at.saturating_duration_since(Instant::now()));
+            tokio::select! {
+                Some((index, got)) = self.gets.next() => self.note(index, got),
+                () = sleep(look.min(LOOK_AGAIN)) => self.mark_late(),
+            }
+        }
+        self.strike_overtaken();
+        (Ok(self.good), self.reports)
+    }
+
+    /// Whom to ask first: Hosts that are there and not slow, data before parity, idle before busy.
+    fn rank(&self, index: usize) -> (bool, bool, bool, u32, usize) {
+        let Some(Some(place)) = self.places.get(index) else { return (true, true, true, 0, index) };
+        let (book, size) = (self.road.transfer.hosts(), self.wanted.segment.shard_size.as_usize());
+        let usual = book.expected_of_all(Way::Down, size).unwrap_or_default();
+        let own = book.expected(&place.host.id, Way::Down, size).unwrap_or_default();
+        let is_slow = own > usual * SLOW_TIMES + SLOW_MARGIN;
+        let is_parity = index >= usize::from(self.wanted.class.k()) && self.goal.k > 1;
+        let is_away = !place.host.online || book.is_avoided(&place.host.id);
+        (is_away, is_slow, is_parity, book.in_flight(&place.host.id), index)
+    }
+
+    fn ask(&mut self, index: usize) {
+        let Some(Some(place)) = self.places.get(index).cloned() else {
+            self.set(index, ShardState::Lost);
+            return;
+        };
+        self.asked_at.insert(index, Instant::now());
+        self.set(index, ShardState::Coming);
+        if !self.failures.is_empty() || self.states.contains(&ShardState::Late) {
+            self.road.progress.shards_replaced.add(1);
+        }
+        let get = get(self.road, place, self.wanted, index);
+        self.gets.push(async move { (index, get.await) }.boxed());
+    }
+
+    fn note(&mut self, index: usize, got: Result<Buffer, GetError>) {
+        self.asked_at.remove(&index);
+        match got {
+            Ok(buffer) => {
+                self.set(index, ShardState::Good);
+                self.good.insert(u16::try_from(index).unwrap_or(u16::MAX), buffer);
+                self.road.progress.shards.add(1);
+            }
+            Err(error) => {
+                let saw = error.sighting();
+                self.set(index, match saw {
+                    Sighting::BadShard => ShardState::Lost,
+                    _ => ShardState::Failed,
+                });
+                self.failed(index, chain(&error));
+                self.report(index, saw);
+            }
+        }
+    }
+
+    fn mark_late(&mut self) {
+        let now = Instant::now();
+        let is_due = |index: &usize| self.late_at(*index).is_some_and(|at| at <= now);
+        let due: Vec<usize> = self.asked_at.keys().copied().filter(is_due).collect();
+        for index in due {
+            self.asked_at.remove(&index);
+            self.set(index, ShardState::Late);
+        }
+    }
+
+    /// When a shard on its way will be late, by what is known of its Host now.
+    fn late_at(&self, index: usize) -> Option<Instant> {
+        let size = self.wanted.segment.shard_size.as_usize();
+        let host = &self.places.get(index)?.as_ref()?.host.id;
+        let expected = self.road.transfer.hosts().expected(host, Way::Down, size)?;
+        Some(*self.asked_at.get(&index)? + expected * LATE_TIMES + LATE_MARGIN)
+    }
+
+    /// Those that are late when the segment is there were overtaken.
+    fn strike_overtaken(&mut self) {
+        let late = self.states.iter().enumerate().filter(|(_, state)| **state == ShardState::Late);
+        let late: Vec<usize> = late.map(|(index, _)| index).collect();
+        for index in late {
+            if let Some(Some(place)) = self.places.get(index) {
+                self.road.transfer.hosts().strike(&place.host.id, Strike::Slow);
+            }
+            self.report(index, Sighting::Slow);
+        }
+    }
+
+    /// With nobody left to ask: asks all that may have come back, once, where they are by now.
+    async fn ask_again(&mut self) -> bool {
+        if !self.may_ask_again || self.began.elapsed() > AGAIN_WITHIN {
+            return false;
+        }
+        self.may_ask_again = false;
+        sleep(AGAIN_AFTER).await;
+        if let Some(places) = self.road.desk.refresh(self.wanted.segment.index).await {
+            self.set_places(places);
+        }
+        let mut any = false;
+        for state in &mut self.states {
+            if *state == ShardState::Failed {
+                *state = ShardState::Untried;
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn set_places(&mut self, places: ReadPlaces) {
+        for (index, place) in places.iter().enumerate() {
+            let state = self.states.get(index).copied();
+            if place.is_none() && state == Some(ShardState::Untried) {
+                self.set(index, ShardState::Lost);
+                self.failures.push((format!("shard {index}"), "no host has it".to_owned()));
+            }
+        }
+        self.places = places;
+    }
+
+    fn set(&mut self, index: usize, state: ShardState) {
+        if let Some(slot) = self.states.get_mut(index) {
+            *slot = state;
+        }
+    }
+
+    fn failed(&mut self, index: usize, why: String) {
+        if let Some(Some(place)) = self.places.get(index) {
+            let name = place.host.name.clone();
+            self.failures.retain(|(host, _)| *host != name);
+            self.failures.push((name, why));
+        }
+    }
+
+    fn report(&mut self, index: usize, saw: Sighting) {
+        if let Some(Some(place)) = self.places.get(index) {
+            let (shard, blob) = (Some(self.wanted.id(index)), Some(self.wanted.blob));
+            self.reports.push(Report { host: place.host.id, saw, shard, blob });
+        }
+    }
+
+    fn too_few(&mut self) -> DownloadError {
+        let count = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        let bad = self.reports.iter().filter(|report| report.saw == Sighting::BadShard).count();
+        DownloadError::TooFewShards {
+            blob: self.wanted.blob,
+            segment: self.wanted.segment.index,
+            have: count(self.good.len()),
+            needed: self.wanted.class.k(),
+            spoilt: self.states.len().saturating_sub(bad) < self.goal.k,
+            hosts: std::mem::take(&mut self.failures),
+        }
+    }
+}
+
+fn get<'a>(
+    road: &'a Road,
+    place: ReadPlace,
+    wanted: &'a Wanted,
+    index: usize,
+) -> impl Future<Output = Result<Buffer, GetError>> + Send + 'a {
+    let size = wanted.segment.shard_size.as_usize();
+    async move {
+        let buffer = road.transfer.buffers().take(size, &wanted.room);
+        get_shard(&road.transfer, &place, wanted.id(index), buffer, &road.progress).await
+    }
+}
+
+/// The wanted data shards, those that did not come restored from the others and checked.
+async fn restore(
+    road: &Road,
+    wanted: Wanted,
+    mut good: BTreeMap<u16, Buffer>,
+) -> Result<FetchedSegment, DownloadError> {
+    let segment = wanted.segment;
+    if let Class::Mirrors { .. } = wanted.class {
+        let shards = good.pop_first().map(|(_, buffer)| (0, buffer)).into_iter().collect();
+        return Ok(FetchedSegment { segment, shards });
+    }
+    if wanted.shards.clone().any(|index| !good.contains_key(&index)) {
+        road.progress.segments_degraded.add(1);
+        let transfer = road.transfer.clone();
+        let restored = tokio::task::spawn_blocking(move || decode(&transfer, &wanted, good));
+        good = restored.await.map_err(|_| DownloadError::Interrupted)??;
+    }
+    Ok(FetchedSegment { segment, shards: good })
+}
+
+fn decode(
+    transfer: &Transfer,
+    wanted: &Wanted,
+    mut good: BTreeMap<u16, Buffer>,
+) -> Result<BTreeMap<u16, Buffer>, DownloadError> {
+    let (blob, segment) = (wanted.blob, wanted.segment.index);
+    let size = wanted.segment.shard_size.as_usize();
+    let missing: Vec<u16> = wanted.shards.clone().filter(|i| !good.contains_key(i)).collect();
+    let mut restored: Vec<Buffer> =
+        missing.iter().map(|_| transfer.buffers().take(size, &wanted.room)).collect();
+    let present: Vec<(u16, &[u8])> = good.iter().map(|(index, shard)| (*index, &**shard)).collect();
+    let mut outs: Vec<&mut [u8]> = restored.iter_mut().map(|shard| &mut **shard).collect();
+    let code = Code::new(wanted.class.k(), wanted.class.n());
+    // k good shards of one size are here, so this cannot fail but by a fault of ours.
+    let decoded = code.map(|code| code.restore_each(&present, &missing, &mut outs).is_ok());
+    if decoded != Ok(true) {
+        return Err(DownloadError::Interrupted);
+    }
+    let slices: Vec<&[u8]> = restored.iter().map(|shard| &**shard).collect();
+    for (index, id) in missing.iter().zip(hash_shards(&slices)) {
+        let shard = wanted.id(usize::from(*index));
+        if id != shard {
+            return Err(DownloadError::Inconsistent { blob, segment, shard });
+        }
+    }
+    good.extend(missing.into_iter().zip(restored));
+    Ok(good)
+}

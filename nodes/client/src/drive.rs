@@ -1,0 +1,34 @@
+//! The owner's files as a filesystem: paths, folders and versions over sealed pages and blobs.
+//!
+//! A [`Drive`] is one device's view of one volume. Each flow has its file: [`join`], `open`,
+//! `upload` (put), `download` (get), `list` (ls, stat, du), `arrange` (mkdir, mv, cp), `delete`
+//! (rm, purge), `locate` (where), and `commit`, through which every change goes.
+//!
+//! What is absent: no plaintext is ever written anywhere but where the owner asked for it; no
+//! root is accepted that a device of the account did not sign or that does not descend from the
+//! last one seen; no page is used under another hash than the one asked for.
+
+pub mod arrange;
+mod commit;
+pub mod delete;
+pub mod download;
+mod home;
+pub mod join;
+pub mod list;
+pub mod locate;
+mod open;
+mod pages;
+mod path;
+mod read;
+pub mod slash;
+pub mod upload;
+mod watch;
+
+pub use commit::CommitError;
+pub use home::{DeviceKeys, Home, HomeError, Settings};
+pub use model::formats::tree::PathError;
+pub use open::{Drive, OpenError};
+pub use path::TypedPath;
+pub use read::{ReadError, Snapshot, SnapshotWalk};
+pub use shardstore::durable::create_new as create_private_file;
+pub use watch::{Tally, Watcher};

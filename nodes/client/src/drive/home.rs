@@ -1,0 +1,435 @@
+//! What an owner's device keeps on its own disk: settings, keys, and what it last saw.
+//!
+//! ```text
+//! settings.json   bridge, account, volume; written last, so its presence means "initialised"
+//! keys.json       device key and volume keys, mode 0600
+//! root.seen       the last root accepted; one that does not descend from it is refused
+//! devices.seen    the last device list accepted
+//! session.json    the Bridge's session token
+//! pages/          sealed pages by hash, bounded, checked whenever they are read
+//! spool/          ciphertext of uploads whose length was not known
+//! lock            held while a commit is under way
+//! ```
+//!
+//! The recovery phrase and the keys derived from it for the account itself are never here.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use model::crypto::{Secret, SigningKey, VolumeKey};
+use model::formats::device_list::DEVICE_LIST_BYTES_MAX;
+use model::formats::root::ROOT_BYTES_MAX;
+use model::units::{AccountId, BridgeId, DeviceId, VolumeId};
+use model::wire::api::Session;
+use net::BridgeUrl;
+use rustix::fs::{FlockOperation, flock};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use shardstore::durable;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+const SETTINGS: &str = "settings.json";
+const KEYS: &str = "keys.json";
+const ROOT_SEEN: &str = "root.seen";
+const DEVICES_SEEN: &str = "devices.seen";
+const SESSION: &str = "session.json";
+/// Largest settings, keys or session file that is read.
+const JSON_FILE_BYTES_MAX: u64 = 65_536;
+
+/// A device's folder.
+#[derive(Clone, Debug)]
+pub struct Home {
+    dir: PathBuf,
+}
+
+/// To whom this device belongs and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The format of this file: 1.
+    pub version: u32,
+    /// Where the Bridge is.
+    pub bridge: BridgeUrl,
+    /// Its id when the account was opened; another one is refused.
+    pub bridge_id: BridgeId,
+    /// The account.
+    pub account: AccountId,
+    /// The account's volume.
+    pub volume: VolumeId,
+    /// The epoch of the volume key that new roots use.
+    pub epoch: u32,
+    /// What this device is called.
+    pub device_name: String,
+}
+
+/// The version of [`Settings`] that this program writes.
+pub(super) const SETTINGS_VERSION: u32 = 1;
+
+/// The keys a device keeps.
+#[derive(Clone, Debug)]
+pub struct DeviceKeys {
+    /// Signs in and signs roots.
+    pub device: SigningKey,
+    /// The volume's key of the current epoch.
+    pub volume: VolumeKey,
+}
+
+/// Seed and key in hexadecimal digits; wiped when dropped.
+#[derive(Serialize, Deserialize, ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
+struct KeysFile {
+    version: u32,
+    device: String,
+    volume: String,
+}
+
+/// A home that cannot be used. Each names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// There is no account here yet.
+    #[error("{} holds no account; run `xcloud init` first, or name another --home", dir.display())]
+    NotInitialised {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// There is an account here already.
+    #[error("{} holds an account already; choose another --home", dir.display())]
+    AlreadyInitialised {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A file that cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that does not hold what it should.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A key file with a key of the wrong length.
+    #[error("{} holds no 32-byte key", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Settings of another version of this program.
+    #[error("{} is of version {version}, this program reads {SETTINGS_VERSION}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+}
+
+impl Home {
+    /// The home in `dir`, initialised or not.
+    #[must_use]
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// [`HomeError::NotInitialised`], or what is wrong with the file.
+    pub fn settings(&self) -> Result<Settings, HomeError> {
+        let path = self.dir.join(SETTINGS);
+        let settings: Settings = read_json(&path)?
+            .ok_or_else(|| HomeError::NotInitialised { dir: self.dir.clone() })?;
+        match settings.version {
+            SETTINGS_VERSION => Ok(settings),
+            version => Err(HomeError::Version { path, version }),
+        }
+    }
+
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// [`HomeError`].
+    pub fn keys(&self) -> Result<DeviceKeys, HomeError> {
+        let path = self.dir.join(KEYS);
+        let file: KeysFile = read_json(&path)?
+            .ok_or_else(|| HomeError::NotInitialised { dir: self.dir.clone() })?;
+        let key = |text: &str| {
+            let id: DeviceId = text.parse().map_err(|_| HomeError::Key { path: path.clone() })?;
+            Ok::<_, HomeError>(Secret::new(id.0))
+        };
+        Ok(DeviceKeys {
+            device: SigningKey::from_seed(&key(&file.device)?),
+            volume: VolumeKey(key(&file.volume)?),
+        })
+    }
+
+    /// Refuses a home that holds an account.
+    ///
+    /// # Errors
+    /// [`HomeError::AlreadyInitialised`].
+    pub fn expect_empty(&self) -> Result<(), HomeError> {
+        if self.dir.join(SETTINGS).exists() {
+            return Err(HomeError::AlreadyInitialised { dir: self.dir.clone() });
+        }
+        Ok(())
+    }
+
+    /// Writes a new account's keys, and then its settings: the home is initialised by the last.
+    ///
+    /// # Errors
+    /// [`HomeError::Write`].
+    pub fn initialise(&self, settings: &Settings, keys: &DeviceKeys) -> Result<(), HomeError> {
+        self.make_folder(&self.dir)?;
+        let hex = |secret: &Secret| DeviceId(*secret.expose()).to_string();
+        let file = KeysFile {
+            version: SETTINGS_VERSION,
+            device: hex(&keys.device.seed()),
+            volume: hex(&keys.volume.0),
+        };
+        self.write_json(KEYS, &file)?;
+        self.write_json(SETTINGS, settings)
+    }
+
+    /// The last root accepted, if any, as it was signed.
+    ///
+    /// # Errors
+    /// [`HomeError::Read`].
+    pub fn root_seen(&self) -> Result<Option<Vec<u8>>, HomeError> {
+        read_limited(&self.dir.join(ROOT_SEEN), ROOT_BYTES_MAX as u64)
+    }
+
+    /// Remembers the last root accepted.
+    ///
+    /// # Errors
+    /// [`HomeError::Write`].
+    pub fn see_root(&self, signed: &[u8]) -> Result<(), HomeError> {
+        self.write(ROOT_SEEN, signed)
+    }
+
+    /// The last device list accepted, if any, as it was signed.
+    ///
+    /// # Errors
+    /// [`HomeError::Read`].
+    pub fn devices_seen(&self) -> Result<Option<Vec<u8>>, HomeError> {
+        read_limited(&self.dir.join(DEVICES_SEEN), DEVICE_LIST_BYTES_MAX as u64)
+    }
+
+    /// Remembers the last device list accepted.
+    ///
+    /// # Errors
+    /// [`HomeError::Write`].
+    pub fn see_devices(&self, signed: &[u8]) -> Result<(), HomeError> {
+        self.write(DEVICES_SEEN, signed)
+    }
+
+    /// The session of the last run, if it left one. A damaged one counts as none.
+    #[must_use]
+    pub fn session(&self) -> Option<Session> {
+        read_json(&self.dir.join(SESSION)).ok().flatten()
+    }
+
+    /// Keeps a session for the next run. It can be had again at any time, so nothing is synced
+    /// and failing to keep it is no error.
+    pub fn keep_session(&self, session: &Session) {
+        let path = self.dir.join(SESSION);
+        let Ok(bytes) = serde_json::to_vec(session) else { return };
+        if let Err(error) = write_unsynced(&path, &bytes) {
+            tracing::debug!(%error, "session not kept");
+        }
+    }
+
+    /// Waits for and takes the lock that a commit holds; dropping the file releases it.
+    ///
+    /// # Errors
+    /// [`HomeError::Write`].
+    pub fn lock(&self) -> Result<File, HomeError> {
+        let path = self.dir.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(durable::MODE_PRIVATE)
+            .open(&path)
+            .and_then(|file| Ok(flock(&file, FlockOperation::LockExclusive).map(|()| file)?));
+        file.map_err(|source| HomeError::Write { path, source })
+    }
+
+    /// The folder of the page cache.
+    #[must_use]
+    pub fn pages_dir(&self) -> PathBuf {
+        self.dir.join("pages")
+    }
+
+    /// A new file without a name in `spool/`, which goes when it is closed.
+    ///
+    /// # Errors
+    /// [`HomeError::Write`].
+    pub fn spool(&self) -> Result<File, HomeError> {
+        let path = self.dir.join("spool");
+        self.make_folder(&path)?;
+        unnamed_file(&path).map_err(|source| HomeError::Write { path, source })
+    }
+
+    fn make_folder(&self, path: &Path) -> Result<(), HomeError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|source| HomeError::Write { path: path.to_owned(), source })
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), HomeError> {
+        let path = self.dir.join(name);
+        let bytes = serde_json::to_vec_pretty(value)
+            .map(Zeroizing::new)
+            .map_err(|source| HomeError::Damaged { path, source })?;
+        self.write(name, &bytes)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
+        let path = self.dir.join(name);
+        durable::replace(&path, bytes).map_err(|source| HomeError::Write { path, source })
+    }
+}
+
+/// Opens a file and removes its name at once.
+fn unnamed_file(folder: &Path) -> io::Result<File> {
+    let path = folder.join(format!("{}.part", std::process::id()));
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(durable::MODE_PRIVATE)
+        .open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
+}
+
+/// Replaces a file that may be lost in a crash of the machine, but never be half of itself.
+pub(super) fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", std::process::id()));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(durable::MODE_PRIVATE)
+        .open(&temporary)?;
+    io::Write::write_all(&mut file, bytes)?;
+    Ok(rustix::fs::rename(Path::new(&temporary), path)?)
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, HomeError> {
+    let Some(bytes) = read_limited(path, JSON_FILE_BYTES_MAX)? else { return Ok(None) };
+    let bytes = Zeroizing::new(bytes);
+    let parsed = serde_json::from_slice(&bytes);
+    parsed.map(Some).map_err(|source| HomeError::Damaged { path: path.to_owned(), source })
+}
+
+/// Reads a file of at most `max` bytes; `None` where there is none.
+fn read_limited(path: &Path, max: u64) -> Result<Option<Vec<u8>>, HomeError> {
+    let failed = |source| HomeError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > max {
+        return Err(failed(io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            version: SETTINGS_VERSION,
+            bridge: "http://127.0.0.1:7400".parse().unwrap(),
+            bridge_id: BridgeId([1; 32]),
+            account: AccountId([2; 16]),
+            volume: VolumeId([3; 16]),
+            epoch: 0,
+            device_name: "laptop".to_owned(),
+        }
+    }
+
+    fn keys() -> DeviceKeys {
+        DeviceKeys {
+            device: SigningKey::from_seed(&Secret::new([4; 32])),
+            volume: VolumeKey(Secret::new([5; 32])),
+        }
+    }
+
+    #[test]
+    fn what_was_initialised_is_read_back_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path().join("deep/home"));
+        assert!(matches!(home.settings(), Err(HomeError::NotInitialised { .. })));
+        home.expect_empty().unwrap();
+
+        home.initialise(&settings(), &keys()).unwrap();
+
+        assert_eq!(home.settings().unwrap(), settings());
+        let read = home.keys().unwrap();
+        assert_eq!(read.device.public(), keys().device.public());
+        assert_eq!(read.volume, keys().volume);
+        assert!(matches!(home.expect_empty(), Err(HomeError::AlreadyInitialised { .. })));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&home.dir().join(KEYS)), 0o600);
+        assert_eq!(mode(home.dir()), 0o700);
+    }
+
+    #[test]
+    fn damage_and_other_versions_name_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path());
+        home.write(SETTINGS, b"{").unwrap();
+        assert!(home.settings().unwrap_err().to_string().ends_with("settings.json is damaged"));
+        home.write_json(SETTINGS, &Settings { version: 9, ..settings() }).unwrap();
+        assert!(matches!(home.settings(), Err(HomeError::Version { version: 9, .. })));
+        home.write(ROOT_SEEN, &vec![0; ROOT_BYTES_MAX + 1]).unwrap();
+        assert!(matches!(home.root_seen(), Err(HomeError::Read { .. })));
+    }
+
+    #[test]
+    fn a_spool_leaves_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path());
+        let first = home.spool().unwrap();
+        let second = home.spool().unwrap();
+        assert_eq!(fs::read_dir(folder.path().join("spool")).unwrap().count(), 0);
+        drop((first, second));
+    }
+}

@@ -1,0 +1,293 @@
+//! `put`: local files, folders and symlinks into the tree.
+//!
+//! Three stages run side by side, each at most one batch ahead of the next: [`compose`] walks the
+//! local trees and makes batches, the middle stage stores a batch's blobs at Hosts, the last one
+//! commits it. So an interruption loses little, and running the same command again goes on.
+
+mod compose;
+mod content;
+mod sources;
+mod stdin;
+mod walk;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use model::formats::shape::Class;
+use model::formats::tree::{PathError, TreePath};
+use tokio::sync::mpsc;
+
+use super::commit::{CommitError, Committer, Intent};
+use super::home::HomeError;
+use super::open::{Drive, OpenError};
+use super::path::TypedPath;
+use super::read::ReadError;
+use super::watch::{Tally, Watcher};
+use crate::bridge_api::BridgeError;
+use crate::transfer::FailureKind;
+use crate::upload::{StagedUpload, StoreRequest, UploadError, Uploader};
+use compose::{Batch, Composer, Origin};
+use walk::Found;
+pub use content::PartError;
+pub use walk::WalkError;
+
+/// Files that changed while they were read and are tried once more.
+const RETRIED_MAX: usize = 10_000;
+
+/// What to put where.
+#[derive(Clone, Debug)]
+pub struct PutRequest {
+    /// Local files and folders; `-` alone is standard input.
+    pub locals: Vec<PathBuf>,
+    /// Where they go.
+    pub remote: TypedPath,
+    /// How they are spread; else the Bridge decides.
+    pub class: Option<Class>,
+}
+
+/// What was put.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PutReport {
+    /// Files and symlinks stored.
+    pub stored: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Files and symlinks that were there already, unchanged.
+    pub unchanged: u64,
+    /// Files, folders and symlinks that failed; each was named to the watcher.
+    pub failed: u64,
+    /// The class of the blobs that were stored, if any.
+    pub class: Option<Class>,
+}
+
+/// A `put` that did not go through. What was committed before is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// The volume cannot be opened.
+    #[error("the volume cannot be opened")]
+    Open(#[from] OpenError),
+    /// The tree cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The only thing to put does not exist, or cannot be looked at.
+    #[error("{} cannot be read", path.display())]
+    Local {
+        /// The path.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+    /// `-` beside other things, or into a folder.
+    #[error("standard input is one file: `put - /path/of/the/file`")]
+    Stdin,
+    /// Standard input could not be read.
+    #[error("standard input could not be read")]
+    ReadStdin(#[source] io::Error),
+    /// The ciphertext of standard input could not be kept while its length is unknown.
+    #[error("the ciphertext of standard input could not be kept")]
+    Spool(#[source] io::Error),
+    /// There is no place to keep it.
+    #[error("the home of this device cannot be used")]
+    Home(#[from] HomeError),
+    /// The destination or something above it is a file.
+    #[error("`{path}` is a file in the cloud, and this needs a folder")]
+    FolderNeeded {
+        /// Which.
+        path: TreePath,
+    },
+    /// A path that cannot be.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The Bridge does not say how files are spread.
+    #[error("the bridge was asked how files are spread")]
+    About(#[source] BridgeError),
+    /// Blobs could not be stored.
+    #[error("files could not be stored")]
+    Store(#[from] UploadError),
+    /// The change could not be committed.
+    #[error("the tree could not be changed")]
+    Commit(#[from] CommitError),
+    /// The program is ending.
+    #[error("the upload was interrupted")]
+    Interrupted,
+}
+
+impl PutError {
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Open(source) => source.kind(),
+            Self::Read(source) => source.kind(),
+            Self::Local { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                FailureKind::NotFound
+            }
+            Self::Local { .. } | Self::ReadStdin(_) | Self::Home(_) | Self::Interrupted => {
+                FailureKind::Local
+            }
+            Self::Spool(source) if source.kind() == io::ErrorKind::StorageFull => {
+                FailureKind::Quota
+            }
+            Self::Spool(_) => FailureKind::Local,
+            Self::Stdin | Self::Path(_) => FailureKind::Refused,
+            Self::FolderNeeded { .. } => FailureKind::Conflict,
+            Self::About(source) => source.kind(),
+            Self::Store(source) => source.kind(),
+            Self::Commit(source) => source.kind(),
+        }
+    }
+}
+
+/// What every stage of a `put` needs.
+#[derive(Clone, Debug)]
+struct Put {
+    class: Option<Class>,
+    tally: Arc<Tally>,
+    watcher: Arc<dyn Watcher>,
+}
+
+/// A batch whose blobs are stored.
+struct StoredBatch {
+    batch: Batch,
+    upload: Option<StagedUpload>,
+}
+
+impl Drive {
+    /// Puts local files into the tree.
+    ///
+    /// Single files that fail are named to `watcher`, and the rest goes on.
+    ///
+    /// # Errors
+    /// [`PutError`] where nothing more can be put.
+    pub async fn put(
+        &self,
+        request: PutRequest,
+        tally: &Arc<Tally>,
+        watcher: &Arc<dyn Watcher>,
+    ) -> Result<PutReport, PutError> {
+        let head = self.head().await?;
+        let put =
+            Put { class: request.class, tally: Arc::clone(tally), watcher: Arc::clone(watcher) };
+        if request.locals.iter().any(|local| local.as_os_str() == "-") {
+            return self.put_stdin(&request, &put, head).await;
+        }
+        let sources = self.sources(&request, &put, &head).await?;
+        let mut committer = self.committer(head);
+        let mut report = PutReport { failed: sources.failed, ..PutReport::default() };
+        if !sources.folders.is_empty() {
+            report.refuse(&put, committer.commit(&sources.folders, None).await?);
+        }
+        let changed = self.run(sources.origins, &put, &mut committer, &mut report).await?;
+        if !changed.is_empty() {
+            let again = vec![Origin::Again(changed)];
+            let twice = self.run(again, &put, &mut committer, &mut report).await?;
+            debug_assert!(twice.is_empty(), "files are tried twice, not more often");
+        }
+        Ok(report)
+    }
+
+    /// Runs the three stages over `origins`; returns the files that changed while being read.
+    async fn run(
+        &self,
+        origins: Vec<Origin>,
+        put: &Put,
+        committer: &mut Committer<'_>,
+        report: &mut PutReport,
+    ) -> Result<Vec<(TreePath, Found)>, PutError> {
+        let (batch_out, mut batches) = mpsc::channel::<Batch>(1);
+        let (stored_out, mut stored) = mpsc::channel::<StoredBatch>(1);
+        let composer = Composer::new(self, put.clone(), committer.snapshot(), batch_out);
+        let composing = tokio::task::spawn_blocking(move || composer.run(origins));
+        let storing = async {
+            while let Some(batch) = batches.recv().await {
+                let batch = self.store(batch, put).await?;
+                if stored_out.send(batch).await.is_err() {
+                    break;
+                }
+            }
+            drop(stored_out);
+            Ok::<_, PutError>(())
+        };
+        let mut changed = Vec::new();
+        let mut last = Committing { put, committer, report, changed: &mut changed };
+        let committing = async {
+            while let Some(stored) = stored.recv().await {
+                last.commit(stored).await?;
+            }
+            Ok::<_, PutError>(())
+        };
+        tokio::try_join!(storing, committing)?;
+        let composed = composing.await.map_err(|_| PutError::Interrupted)??;
+        report.unchanged += composed.unchanged;
+        report.failed += composed.failed;
+        changed.extend(composed.changed);
+        Ok(changed)
+    }
+
+    /// Stores the blobs of a batch at Hosts.
+    async fn store(&self, mut batch: Batch, put: &Put) -> Result<StoredBatch, PutError> {
+        let blobs = std::mem::take(&mut batch.blobs);
+        if blobs.is_empty() {
+            return Ok(StoredBatch { batch, upload: None });
+        }
+        let (volume, class) = (self.settings.volume, put.class);
+        let request = StoreRequest { volume, class, blobs };
+        let uploader = Uploader::new(self.transfer.clone());
+        let upload = uploader.store(request, &put.tally.transfer).await?;
+        Ok(StoredBatch { batch, upload: Some(upload) })
+    }
+}
+
+/// The last stage.
+struct Committing<'a, 'd> {
+    put: &'a Put,
+    committer: &'a mut Committer<'d>,
+    report: &'a mut PutReport,
+    /// Files that changed while they were read, to be tried once more.
+    changed: &'a mut Vec<(TreePath, Found)>,
+}
+
+impl Committing<'_, '_> {
+    async fn commit(&mut self, stored: StoredBatch) -> Result<(), PutError> {
+        let StoredBatch { batch, upload } = stored;
+        let manifests = upload.as_ref().map(|upload| upload.blobs.as_slice()).unwrap_or_default();
+        let (mut intents, mut files, mut bytes) = (batch.intents, batch.files, batch.bytes_inline);
+        for slice in batch.slices {
+            match slice.part.outcome.failure() {
+                Some(PartError::Changed { .. })
+                    if batch.first_try && self.changed.len() < RETRIED_MAX =>
+                {
+                    self.changed.push((slice.path, slice.found));
+                }
+                Some(error) => self.report.fail(self.put, &slice.path, error),
+                None => {
+                    files += 1;
+                    bytes += slice.part.stamp.size;
+                    intents.extend(slice.intent(manifests));
+                }
+            }
+        }
+        let refused = self.committer.commit(&intents, upload.as_ref()).await?;
+        self.report.stored += files.saturating_sub(refused.len() as u64);
+        self.report.bytes += bytes;
+        self.report.class = upload.map(|upload| upload.class).or(self.report.class);
+        self.report.refuse(self.put, refused);
+        self.put.tally.files_done.add(files);
+        Ok(())
+    }
+}
+
+impl PutReport {
+    fn fail(&mut self, put: &Put, path: &TreePath, error: &(dyn std::error::Error + 'static)) {
+        self.failed += 1;
+        put.watcher.failed(&path.to_bytes(), error);
+    }
+
+    fn refuse(&mut self, put: &Put, refused: Vec<super::commit::Refused>) {
+        for refused in refused {
+            self.fail(put, &refused.path, &refused.error);
+        }
+    }
+}

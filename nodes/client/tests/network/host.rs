@@ -1,0 +1,256 @@
+//! A Host in memory that fails as it is told.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use model::crypto::{Secret, SigningKey, hash_shard};
+use model::units::{BridgeId, HostId, Serial, ShardId, ShardSize, UnixMs};
+use model::wire::api::HostAddress;
+use model::wire::{
+    Problem, ProblemCode, StoreReceipt, Ticket, TicketPurpose, split_ticket_header,
+};
+use net::{Identity, Listener, Router, Security, ServeLimits};
+use tokio_util::sync::CancellationToken;
+
+/// How a Host fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It does not.
+    None,
+    /// Its port is closed.
+    Dead,
+    /// It takes requests and never answers.
+    Silent,
+    /// It gives other bytes than it stored, and receipts for another shard.
+    Garbage,
+    /// It cuts every connection half-way.
+    Cut,
+    /// It moves 10 KB per second.
+    Slow,
+    /// It has no space, and lost what it had.
+    Full,
+    /// It always has too much to do.
+    Busy,
+}
+
+pub(crate) struct Host {
+    pub(crate) number: u8,
+    key: SigningKey,
+    bridge: BridgeId,
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    state: Mutex<Shelf>,
+}
+
+struct Shelf {
+    fault: Fault,
+    shards: BTreeMap<ShardId, Bytes>,
+    serials: BTreeMap<Serial, ShardId>,
+    puts: u32,
+    gets: u32,
+}
+
+impl Host {
+    pub(crate) fn start(number: u8, bridge: BridgeId) -> Arc<Self> {
+        let key = SigningKey::from_seed(&Secret::new([number; 32]));
+        let security = Security::Tls(Identity::new(&key).unwrap());
+        let limits = ServeLimits { drain_within: Duration::ZERO, ..ServeLimits::default() };
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), security, limits).unwrap();
+        let host = Arc::new(Self {
+            number,
+            key,
+            bridge,
+            address: listener.local_addr(),
+            stop: CancellationToken::new(),
+            state: Mutex::new(Shelf {
+                fault: Fault::None,
+                shards: BTreeMap::new(),
+                serials: BTreeMap::new(),
+                puts: 0,
+                gets: 0,
+            }),
+        });
+        let router = Router::new()
+            .route("/v1/shards", put(put_shard))
+            .route("/v1/shards/{id}", get(get_shard))
+            .with_state(Arc::clone(&host));
+        tokio::spawn(listener.serve(router, host.stop.clone()));
+        host
+    }
+
+    pub(crate) fn id(&self) -> HostId {
+        HostId(self.key.public())
+    }
+
+    pub(crate) fn address(&self) -> HostAddress {
+        HostAddress {
+            host: self.id(),
+            name: format!("h{}", self.number),
+            addresses: vec![self.address.to_string()],
+            zone: format!("z{}", self.number),
+            region: None,
+            online: true,
+        }
+    }
+
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.shelf().fault = fault;
+        if fault == Fault::Dead {
+            self.stop.cancel();
+        }
+    }
+
+    pub(crate) fn shards(&self) -> usize {
+        self.shelf().shards.len()
+    }
+
+    /// Flips one bit of everything stored.
+    pub(crate) fn rot(&self) {
+        for bytes in self.shelf().shards.values_mut() {
+            let mut bent = bytes.to_vec();
+            let middle = bent.len() / 2;
+            bent[middle] ^= 1;
+            *bytes = bent.into();
+        }
+    }
+
+    /// How many shards were asked to be stored, and how many to be read.
+    pub(crate) fn asked(&self) -> (u32, u32) {
+        let shelf = self.shelf();
+        (shelf.puts, shelf.gets)
+    }
+
+    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ticket(&self, headers: &HeaderMap, purpose: TicketPurpose) -> Result<Ticket, Box<Response>> {
+        let refuse = |why: &str| Box::new(problem(ProblemCode::TicketRefused, why));
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let signed = split_ticket_header(value.unwrap_or_default()).map_err(|e| refuse(&e.to_string()))?;
+        let known = |bridge: &BridgeId| *bridge == self.bridge;
+        let ticket = Ticket::check(&signed, now(), &self.id(), known, purpose);
+        ticket.map(|valid| valid.ticket().clone()).map_err(|error| refuse(&error.to_string()))
+    }
+}
+
+async fn put_shard(State(host): State<Arc<Host>>, headers: HeaderMap, body: Body) -> Response {
+    let ticket = match host.ticket(&headers, TicketPurpose::Store) {
+        Ok(ticket) => ticket,
+        Err(refusal) => return *refusal,
+    };
+    let id: ShardId = headers["shard-id"].to_str().unwrap().parse().unwrap();
+    let fault = host.shelf().fault;
+    host.shelf().puts += 1;
+    match fault {
+        Fault::Silent => std::future::pending().await,
+        Fault::Full => return problem(ProblemCode::NoSpace, "full"),
+        Fault::Busy => return problem(ProblemCode::Busy, "busy"),
+        Fault::None | Fault::Dead | Fault::Garbage | Fault::Cut | Fault::Slow => {}
+    }
+    let bytes = match receive(body, fault).await {
+        Ok(bytes) => bytes,
+        Err(refusal) => return *refusal,
+    };
+    if hash_shard(&bytes) != id {
+        return problem(ProblemCode::HashMismatch, "other bytes");
+    }
+    let mut shelf = host.shelf();
+    if *shelf.serials.entry(ticket.serial).or_insert(id) != id {
+        return problem(ProblemCode::SerialBound, "bound");
+    }
+    let size = ShardSize::new(bytes.len().try_into().unwrap()).unwrap();
+    shelf.shards.insert(id, bytes);
+    let shard = if fault == Fault::Garbage { ShardId([0xbad_u32.to_le_bytes()[0]; 32]) } else { id };
+    let receipt = StoreReceipt {
+        serial: ticket.serial,
+        bridge: ticket.bridge,
+        host: host.id(),
+        shard,
+        size,
+        stored: now(),
+    };
+    receipt.sign(&host.key).into_response()
+}
+
+async fn receive(body: Body, fault: Fault) -> Result<Bytes, Box<Response>> {
+    let mut bytes = Vec::new();
+    let mut frames = body.into_data_stream();
+    while let Some(frame) = frames.next().await {
+        let frame = frame.map_err(|_| Box::new(problem(ProblemCode::BadRequest, "broken off")))?;
+        if fault == Fault::Cut {
+            // Ends the task that serves the connection, and so the connection, without a word.
+            std::panic::resume_unwind(Box::new("cut"));
+        }
+        if fault == Fault::Slow {
+            crawl(frame.len()).await;
+        }
+        bytes.extend_from_slice(&frame);
+    }
+    Ok(bytes.into())
+}
+
+async fn get_shard(
+    State(host): State<Arc<Host>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let id: ShardId = id.parse().unwrap();
+    if let Err(refusal) = host.ticket(&headers, TicketPurpose::Read(id)) {
+        return *refusal;
+    }
+    let (fault, found) = {
+        let mut shelf = host.shelf();
+        shelf.gets += 1;
+        (shelf.fault, shelf.shards.get(&id).cloned())
+    };
+    let Some(bytes) = found else { return problem(ProblemCode::NotFound, "not here") };
+    let length = [(header::CONTENT_LENGTH, bytes.len().to_string())];
+    match fault {
+        Fault::None | Fault::Dead => (length, bytes).into_response(),
+        Fault::Silent => std::future::pending().await,
+        Fault::Full => problem(ProblemCode::NotFound, "lost"),
+        Fault::Busy => problem(ProblemCode::Busy, "busy"),
+        Fault::Garbage => {
+            let bent: Vec<u8> = bytes.iter().map(|byte| byte ^ 0x55).collect();
+            (length, bent).into_response()
+        }
+        Fault::Cut => {
+            let half = Ok(bytes.slice(..bytes.len() / 2));
+            let cut = Err(std::io::Error::other("cut"));
+            (length, Body::from_stream(stream::iter([half, cut]))).into_response()
+        }
+        Fault::Slow => {
+            let pieces: Vec<Bytes> = bytes.chunks(1_000).map(Bytes::copy_from_slice).collect();
+            let crawling = stream::iter(pieces).then(|piece| async move {
+                crawl(piece.len()).await;
+                Ok::<_, Infallible>(piece)
+            });
+            (length, Body::from_stream(crawling)).into_response()
+        }
+    }
+}
+
+/// 10 KB per second.
+async fn crawl(bytes: usize) {
+    tokio::time::sleep(Duration::from_micros(100 * bytes as u64)).await;
+}
+
+pub(crate) fn now() -> UnixMs {
+    use client::transfer::Environment as _;
+    client::transfer::SystemEnvironment.now()
+}
+
+pub(crate) fn problem(code: ProblemCode, detail: &str) -> Response {
+    let status = StatusCode::from_u16(code.status()).unwrap();
+    (status, axum::Json(Problem::new(code, detail))).into_response()
+}

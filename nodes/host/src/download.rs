@@ -1,0 +1,134 @@
+//! Download: one shard goes out, in chunks read from its log as fast as the client takes them.
+//!
+//! Nothing is checked against the shard's hash here: the client does that with every byte, and
+//! the scrub does it with every shard.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use model::units::{ParseIdError, ShardId};
+use model::wire::{ProblemCode, TicketPurpose};
+use shardstore::{ReadError, ShardReader};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::about::require_promised_hour;
+use crate::host::Node;
+use crate::limits::READ_CHUNK_BYTES;
+use crate::refusal::Refusal;
+use crate::ticket::{self, Allowance};
+
+/// `GET /v1/shards/{id}`: the shard's bytes.
+pub(crate) async fn get_shard(
+    State(node): State<Arc<Node>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let id: ShardId = id
+        .parse()
+        .map_err(|error: ParseIdError| Refusal::new(ProblemCode::BadRequest, error.to_string()))?;
+    let (now, bridge) = (node.environment.now(), node.bridge.get().copied());
+    let ticket = ticket::check(&headers, now, &node.id, bridge, TicketPurpose::Read(id))?;
+    require_promised_hour(&node)?;
+    let turn = Arc::clone(&node.reads).try_acquire_owned();
+    let turn =
+        turn.map_err(|_| Refusal::new(ProblemCode::Busy, "this host is sending all it can"))?;
+    let shard = find(&node, id).await?;
+    let shard_bytes = shard.shard_bytes();
+    let allowance = node
+        .allowances
+        .take(ticket.ticket(), u64::from(shard_bytes), now)?;
+    let sending = Sending {
+        node,
+        shard,
+        next: 0,
+        allowance,
+        _turn: turn,
+    };
+    let mut response = Body::from_stream(chunks(sending)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(shard_bytes));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    Ok(response)
+}
+
+async fn find(node: &Arc<Node>, id: ShardId) -> Result<ShardReader, Refusal> {
+    let store = Arc::clone(node);
+    let found = tokio::task::spawn_blocking(move || store.store.get(&id)).await;
+    match found {
+        Ok(Ok(Some(shard))) => Ok(shard),
+        Ok(Ok(None)) => Err(Refusal::new(
+            ProblemCode::NotFound,
+            format!("shard {id} is not here"),
+        )),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "shard cannot be looked up");
+            Err(Refusal::new(
+                ProblemCode::Internal,
+                "this host cannot read the shard",
+            ))
+        }
+        Err(_) => Err(Refusal::new(
+            ProblemCode::Unavailable,
+            "this host is stopping",
+        )),
+    }
+}
+
+/// A shard on its way out.
+struct Sending {
+    node: Arc<Node>,
+    shard: ShardReader,
+    next: u32,
+    allowance: Allowance,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// A shard that broke off on its way out.
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error("the shard cannot be read")]
+    Read(#[from] ReadError),
+    #[error("the host is stopping")]
+    Stopping(#[from] tokio::task::JoinError),
+}
+
+fn chunks(sending: Sending) -> impl Stream<Item = Result<Bytes, SendError>> {
+    stream::try_unfold(sending, |mut sending| async move {
+        let chunk = sending.chunk().await?;
+        Ok(chunk.map(|chunk| (chunk, sending)))
+    })
+}
+
+impl Sending {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, SendError> {
+        let left = (self.shard.shard_bytes() - self.next) as usize;
+        let len = left.min(READ_CHUNK_BYTES);
+        if len == 0 {
+            return Ok(None);
+        }
+        self.node.bandwidth_up.grant(len).await;
+        let (shard, start) = (self.shard.clone(), self.next);
+        let mut buffer = self.node.chunk_buffers.take(None);
+        let bytes = tokio::task::spawn_blocking(move || {
+            shard
+                .read_at(start, buffer.fill(len))
+                .map(|()| buffer.into_bytes())
+        });
+        let bytes = bytes
+            .await?
+            .inspect_err(|error| tracing::error!(%error, "shard not read"))?;
+        self.next += u32::try_from(len).unwrap_or(u32::MAX);
+        self.allowance.spend(len);
+        self.node.moved.count_sent(len as u64);
+        Ok(Some(bytes))
+    }
+}

@@ -1,0 +1,38 @@
+//! Everything a Host bounds, by name.
+
+use std::time::Duration;
+
+/// The request header that names the shard of a PUT: 64 hexadecimal characters.
+pub const SHARD_ID_HEADER: &str = "shard-id";
+
+/// Bodies that are received at a time, each up to one shard in memory.
+pub(crate) const BODIES_MAX: usize = 16;
+/// Further uploads that wait for one of those to end, their bodies unread.
+pub(crate) const BODIES_WAITING_MAX: usize = 256;
+/// How long an upload waits for its turn before it is told to come back.
+pub(crate) const BODY_TURN_WITHIN: Duration = Duration::from_secs(20);
+/// Shards that are sent at a time.
+pub(crate) const READS_MAX: usize = 64;
+/// Bytes read from a log at once.
+pub(crate) const READ_CHUNK_BYTES: usize = 256 * 1024;
+/// Tickets whose bytes are counted at a time.
+pub(crate) const TICKETS_COUNTED_MAX: usize = 65_536;
+/// Seconds after which a client that was told `busy` may ask again.
+pub(crate) const RETRY_AFTER_S: u32 = 1;
+
+/// First pause before the Bridge is dialled again; doubles up to [`REDIAL_AFTER_MAX`].
+pub(crate) const REDIAL_AFTER_MIN: Duration = Duration::from_millis(250);
+/// Longest pause before the Bridge is dialled again.
+pub(crate) const REDIAL_AFTER_MAX: Duration = Duration::from_secs(30);
+/// How long each message of the greeting may take.
+pub(crate) const GREETING_WITHIN: Duration = Duration::from_secs(15);
+/// Longest pause between heartbeats that a Bridge may ask for, and the shortest.
+pub(crate) const HEARTBEAT_MS_MAX: u64 = 600_000;
+/// See [`HEARTBEAT_MS_MAX`].
+pub(crate) const HEARTBEAT_MS_MIN: u64 = 100;
+/// How often the hours of the schedule are looked at.
+pub(crate) const SCHEDULE_LOOK: Duration = Duration::from_secs(5);
+/// How often the status file is brought up to date.
+pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(2);
+/// Removals of one order that wait for the store at a time.
+pub(crate) const REMOVALS_AT_ONCE_MAX: usize = 256;

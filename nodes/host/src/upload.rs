@@ -1,0 +1,265 @@
+//! Upload: one shard comes in, is hashed while it arrives, made durable, and only then receipted.
+//!
+//! Everything that can be refused is refused before a byte of the body is read, in the order of
+//! cost: lengths, ticket, hours, serial, turn, space.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
+use model::crypto::TreeHasher;
+use model::units::{OwnerTag, ShardId, ShardSize};
+use model::wire::{ProblemCode, StoreReceipt, TicketPurpose};
+use shardstore::{NewShard, PutError, RecordKey, Stored, WriteError};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use crate::about::require_promised_hour;
+use crate::buffers::Buffer;
+use crate::host::Node;
+use crate::limits::{BODY_TURN_WITHIN, SHARD_ID_HEADER};
+use crate::refusal::Refusal;
+use crate::ticket;
+
+/// `PUT /v1/shards`: stores the body and answers a signed [`StoreReceipt`].
+pub(crate) async fn put_shard(
+    State(node): State<Arc<Node>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let announced = announced(&node, &parts.headers)?;
+    if let Some(stored) = already_stored(&node, &announced)? {
+        return Ok(receipt(&node, &announced, stored));
+    }
+    let turn = turn(&node).await?;
+    let room = node
+        .store
+        .reserve(announced.size.bytes())
+        .map_err(|error| {
+            Refusal::new(
+                ProblemCode::NoSpace,
+                format!("this host has no space left: {error}"),
+            )
+        })?;
+    let bytes = receive(&node, body, turn, &announced).await?.into_bytes();
+    let now = node.environment.now();
+    let shard = NewShard::new(announced.key, announced.id, announced.owner, now, bytes)
+        .map_err(|error| Refusal::new(ProblemCode::BadRequest, error.to_string()))?;
+    let stored = node
+        .store
+        .put(shard, room)
+        .await
+        .map_err(|error| not_stored(&error))?;
+    node.moved.count_received(u64::from(stored.shard_bytes));
+    Ok(receipt(&node, &announced, stored))
+}
+
+/// An upload that may begin.
+struct Announced {
+    key: RecordKey,
+    id: ShardId,
+    owner: OwnerTag,
+    size: ShardSize,
+}
+
+fn announced(node: &Node, headers: &HeaderMap) -> Result<Announced, Refusal> {
+    let size = announced_size(headers)?;
+    let id = headers
+        .get(SHARD_ID_HEADER)
+        .and_then(|id| id.to_str().ok()?.parse().ok());
+    let id = id.ok_or_else(|| {
+        let detail = format!("the header `{SHARD_ID_HEADER}` must name the shard");
+        Refusal::new(ProblemCode::BadRequest, detail)
+    })?;
+    let (now, bridge) = (node.environment.now(), node.bridge.get().copied());
+    let ticket = ticket::check(headers, now, &node.id, bridge, TicketPurpose::Store)?;
+    let limit = ticket.ticket().bytes_max;
+    if u64::from(size.bytes()) > limit {
+        let detail = format!("{} bytes, the ticket is for {limit}", size.bytes());
+        return Err(Refusal::new(ProblemCode::TooLarge, detail));
+    }
+    let owner = ticket.owner_tag().unwrap_or_default();
+    require_promised_hour(node)?;
+    let key = RecordKey {
+        bridge: ticket.ticket().bridge,
+        serial: ticket.ticket().serial,
+    };
+    Ok(Announced {
+        key,
+        id,
+        owner,
+        size,
+    })
+}
+
+fn announced_size(headers: &HeaderMap) -> Result<ShardSize, Refusal> {
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    let length: u64 = length.ok_or_else(|| {
+        Refusal::new(
+            ProblemCode::BadRequest,
+            "a shard comes with its content-length",
+        )
+    })?;
+    if length > u64::from(ShardSize::MAX.bytes()) {
+        let detail = format!(
+            "{length} bytes, a shard has at most {}",
+            ShardSize::MAX.bytes()
+        );
+        return Err(Refusal::new(ProblemCode::TooLarge, detail));
+    }
+    ShardSize::new(u32::try_from(length).unwrap_or(u32::MAX))
+        .map_err(|error| Refusal::new(ProblemCode::BadRequest, error.to_string()))
+}
+
+/// A retry of what is stored already is answered like the first time, its body unread.
+fn already_stored(node: &Node, announced: &Announced) -> Result<Option<Stored>, Refusal> {
+    match node.store.find(announced.key) {
+        Ok(None) => Ok(None),
+        Ok(Some((id, stored))) if id == announced.id => Ok(Some(stored)),
+        Ok(Some((bound, _))) => Err(serial_bound(bound)),
+        Err(error) => Err(not_stored(&PutError::Write(WriteError::Lookup(Arc::new(
+            error,
+        ))))),
+    }
+}
+
+/// Waits until one more body may be in memory; the turn lasts until that memory is free again,
+/// also where the client goes away while the store is at work.
+async fn turn(node: &Node) -> Result<OwnedSemaphorePermit, Refusal> {
+    let busy = || Refusal::new(ProblemCode::Busy, "this host is receiving all it can");
+    if let Ok(turn) = Arc::clone(&node.bodies).try_acquire_owned() {
+        return Ok(turn);
+    }
+    let _waiting = node.bodies_waiting.try_acquire().map_err(|_| busy())?;
+    match timeout(BODY_TURN_WITHIN, Arc::clone(&node.bodies).acquire_owned()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) | Err(_) => Err(busy()),
+    }
+}
+
+async fn receive(
+    node: &Node,
+    mut body: Body,
+    turn: OwnedSemaphorePermit,
+    announced: &Announced,
+) -> Result<Buffer, Refusal> {
+    let mut buffer = node.body_buffers.take(Some(turn));
+    let mut hasher = TreeHasher::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| broken_off(&error))?;
+        let Ok(bytes) = frame.into_data() else {
+            continue;
+        };
+        node.bandwidth_down.grant(bytes.len()).await;
+        hasher.update(&bytes);
+        if !buffer.append(&bytes) {
+            return Err(Refusal::new(
+                ProblemCode::TooLarge,
+                "more bytes than announced",
+            ));
+        }
+    }
+    if buffer.as_ref().len() != announced.size.as_usize() {
+        return Err(Refusal::new(
+            ProblemCode::BadRequest,
+            "fewer bytes than announced",
+        ));
+    }
+    let found = hasher.finish();
+    if found != announced.id {
+        let detail = format!("the body hashes to {found}, not to {}", announced.id);
+        return Err(Refusal::new(ProblemCode::HashMismatch, detail));
+    }
+    Ok(buffer)
+}
+
+fn broken_off(error: &axum::Error) -> Refusal {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(slow) = error.downcast_ref::<net::TooSlow>() {
+            return Refusal::new(ProblemCode::TooSlow, slow.to_string());
+        }
+        cause = error.source();
+    }
+    Refusal::new(ProblemCode::BadRequest, "the body broke off")
+}
+
+fn not_stored(error: &PutError) -> Refusal {
+    match error {
+        PutError::SerialBound { bound } => serial_bound(*bound),
+        PutError::Write(WriteError::DiskFull) => {
+            Refusal::new(ProblemCode::NoSpace, "this host's disk is full")
+        }
+        PutError::Write(error) => {
+            tracing::error!(error = %Chain(error), "shard not stored");
+            Refusal::new(ProblemCode::Internal, "this host could not store the shard")
+        }
+    }
+}
+
+fn serial_bound(bound: ShardId) -> Refusal {
+    let detail = format!("the ticket's serial is bound to shard {bound}");
+    Refusal::new(ProblemCode::SerialBound, detail)
+}
+
+fn receipt(node: &Node, announced: &Announced, stored: Stored) -> Response {
+    let receipt = StoreReceipt {
+        serial: announced.key.serial,
+        bridge: announced.key.bridge,
+        host: node.id,
+        shard: announced.id,
+        size: announced.size,
+        stored: stored.created,
+    };
+    let status = if stored.new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let octets = [(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    )];
+    (status, octets, receipt.sign(&node.key)).into_response()
+}
+
+/// An error with its causes, for one log field.
+struct Chain<'a>(&'a dyn Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_crawling_body_and_a_broken_one_are_told_apart() {
+        let slow = net::TooSlow {
+            moved_bytes: 5,
+            behind: Duration::from_secs(10),
+        };
+        let Refusal(problem) = broken_off(&axum::Error::new(slow));
+        assert_eq!((problem.status, problem.code), (408, ProblemCode::TooSlow));
+        let Refusal(problem) = broken_off(&axum::Error::new(std::io::Error::other("reset")));
+        assert_eq!(problem.code, ProblemCode::BadRequest);
+    }
+}

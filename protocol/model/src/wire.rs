@@ -1,0 +1,27 @@
+//! What travels between the three parties: tickets, receipts, orders and the Bridge's API.
+//!
+//! Permissions and proofs are fixed-width binary and signed; everything else is JSON. Lists have
+//! a named maximum, checked by whoever receives them (`docs/spec/wire.md`).
+
+pub mod api;
+pub mod control;
+pub mod limits;
+mod problem;
+mod receipt;
+mod schedule;
+mod signed;
+mod ticket;
+
+pub use problem::{Problem, ProblemCode};
+pub use receipt::{StoreReceipt, StoreReceiptError, TransferReceipt};
+pub use schedule::{HoursPerWeekError, Schedule};
+pub use signed::{Base64, Signed, SignedError, SignedKind};
+pub use ticket::{
+    Action, SerialKey, Ticket, TicketError, TicketPurpose, ValidTicket, split_ticket_header,
+    ticket_header,
+};
+
+/// The protocol version this program speaks.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// The oldest protocol version this program still accepts.
+pub const PROTOCOL_OLDEST: u16 = 1;

@@ -1,0 +1,449 @@
+//! The Bridge's API for owners: what goes in and out of each call, as JSON.
+//!
+//! Calls other than [`ABOUT`], [`ACCOUNTS`] and [`SESSIONS`] carry `Authorization: Bearer <token>`.
+
+use serde::{Deserialize, Serialize};
+
+use super::control::ProtocolVersions;
+use super::{Base64, SignedKind};
+use crate::formats::shape::Class;
+use crate::units::{
+    AccountId, BlobId, BridgeId, DeviceId, HostId, NodeHash, OwnerTag, PayerKey, RootHash, ShardId,
+    UnixMs, UploadId, VolumeId,
+};
+
+/// `GET`: [`About`].
+pub const ABOUT: &str = "/v1/bridge";
+/// `POST` [`NewAccount`].
+pub const ACCOUNTS: &str = "/v1/accounts";
+/// `GET`: [`DeviceListAnswer`]; `PUT` [`PutDeviceList`].
+pub const DEVICES: &str = "/v1/devices";
+/// `POST` `Signed<`[`SignIn`]`>`: [`Session`].
+pub const SESSIONS: &str = "/v1/sessions";
+/// `POST` [`UploadRequest`]: [`Plan`].
+pub const UPLOADS: &str = "/v1/uploads";
+/// `GET ?hash=…&hash=…`: [`Nodes`]; `PUT` [`Nodes`].
+pub const NODES: &str = "/v1/nodes";
+/// `GET`: [`Usage`].
+pub const USAGE: &str = "/v1/usage";
+/// `POST` [`Reports`].
+pub const REPORTS: &str = "/v1/reports";
+/// `POST` `Signed<`[`Purge`]`>`: [`PurgeAnswer`].
+pub const PURGE: &str = "/v1/purge";
+
+/// What a Bridge says of itself to anyone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Its id.
+    pub bridge: BridgeId,
+    /// Program and version.
+    pub agent: String,
+    /// Protocol versions.
+    pub protocol: ProtocolVersions,
+    /// Its clock.
+    pub now: UnixMs,
+    /// Hosts that take shards now.
+    pub hosts_online: u64,
+    /// Distinct zones among them.
+    pub zones_online: u64,
+    /// The class an upload gets that names none; `None` while there are too few zones.
+    pub class: Option<Class>,
+}
+
+/// Opens an account. Repeating it with the same content is no error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewAccount {
+    /// The identity key's public half; names the account.
+    pub identity: DeviceId,
+    /// The first device list, signed by the identity key.
+    pub device_list: Base64,
+}
+
+/// The current device list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceListAnswer {
+    /// Signed by the identity key.
+    pub device_list: Base64,
+    /// Public half of the identity key.
+    pub identity: DeviceId,
+}
+
+/// Replaces the device list by its successor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutDeviceList {
+    /// Signed by the identity key; its number is the current one plus one.
+    pub device_list: Base64,
+}
+
+/// What a device (or, at recovery, the identity key) signs to get a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignIn {
+    /// The account.
+    pub account: AccountId,
+    /// The key that signs: a device on the list, or the identity key.
+    pub key: DeviceId,
+    /// The Bridge it is for.
+    pub bridge: BridgeId,
+    /// Now; may differ by [`CLOCK_SKEW_MS_MAX`](super::limits::CLOCK_SKEW_MS_MAX).
+    pub at: UnixMs,
+    /// 16 random bytes, hexadecimal; accepted once.
+    pub nonce: String,
+}
+
+impl SignedKind for SignIn {
+    const KIND: &'static str = "sign-in";
+}
+
+/// A session.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Goes into `Authorization: Bearer …`.
+    pub token: String,
+    /// When it ends.
+    pub expires: UnixMs,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks for places for one or many blobs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRequest {
+    /// The volume whose root will refer to them.
+    pub volume: VolumeId,
+    /// Who signs receipts for the transfers: an ephemeral key.
+    pub payer: PayerKey,
+    /// The class the owner chose; else the Bridge decides by the number of zones.
+    #[serde(default)]
+    pub class: Option<Class>,
+    /// At most [`BLOBS_PER_UPLOAD_MAX`](super::limits::BLOBS_PER_UPLOAD_MAX).
+    pub blobs: Vec<BlobRequest>,
+}
+
+/// One blob to be stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRequest {
+    /// A fresh random id.
+    pub blob: BlobId,
+    /// Bytes of ciphertext, at least 1.
+    pub length: u64,
+    /// Hash of the blob's owner key.
+    pub owner_tag: OwnerTag,
+}
+
+/// Where the blobs go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The upload.
+    pub upload: UploadId,
+    /// When plan and tickets end.
+    pub expires: UnixMs,
+    /// The class of every blob in it.
+    pub class: Class,
+    /// The first segments' slots, in the order of the request.
+    pub slots: SlotPage,
+}
+
+/// Slots of some segments: `GET /v1/uploads/{upload}/slots?cursor=…`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotPage {
+    /// The Hosts that the slots refer to by index.
+    pub hosts: Vec<HostAddress>,
+    /// At most [`SEGMENTS_PER_PAGE_MAX`](super::limits::SEGMENTS_PER_PAGE_MAX), in order.
+    pub segments: Vec<SegmentSlots>,
+    /// Asks for the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// A Host and where to dial it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostAddress {
+    /// The Host's key.
+    pub host: HostId,
+    /// Its name for people.
+    pub name: String,
+    /// `ip:port`, best first.
+    pub addresses: Vec<String>,
+    /// The zone the Bridge counts it in.
+    pub zone: String,
+    /// Its region, where known.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Whether the Bridge hears from it now.
+    pub online: bool,
+}
+
+/// The slots of one segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentSlots {
+    /// The blob.
+    pub blob: BlobId,
+    /// The segment, from 0.
+    pub segment: u64,
+    /// One per shard, in order: n in all.
+    pub slots: Vec<Slot>,
+}
+
+/// A place for one shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Index into the page's Hosts.
+    pub host: u16,
+    /// A signed PUT ticket.
+    pub ticket: Base64,
+}
+
+/// Asks for spare Hosts for slots whose Host failed or is late:
+/// `POST /v1/uploads/{upload}/more`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoreRequest {
+    /// At most [`MORE_SLOTS_MAX`](super::limits::MORE_SLOTS_MAX).
+    pub slots: Vec<FailedSlot>,
+}
+
+/// A slot that needs a spare.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedSlot {
+    /// The blob.
+    pub blob: BlobId,
+    /// The segment.
+    pub segment: u64,
+    /// The shard's index in the segment.
+    pub index: u16,
+    /// The Host that failed.
+    pub failed: HostId,
+}
+
+/// Spares, one answer per slot asked, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct More {
+    /// The Hosts that the slots refer to by index.
+    pub hosts: Vec<HostAddress>,
+    /// `None` where no further Host fits or the slot had its
+    /// [`REPLACEMENTS_PER_SLOT_MAX`](super::limits::REPLACEMENTS_PER_SLOT_MAX).
+    pub slots: Vec<Option<Slot>>,
+}
+
+/// What was stored: `PUT /v1/uploads/{upload}/receipts`. Durable when answered; repeating it is
+/// no error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptPage {
+    /// At most
+    /// [`RECEIPT_SEGMENTS_PER_PAGE_MAX`](super::limits::RECEIPT_SEGMENTS_PER_PAGE_MAX).
+    pub segments: Vec<SegmentReceipts>,
+}
+
+/// What was stored of one segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentReceipts {
+    /// The blob.
+    pub blob: BlobId,
+    /// The segment.
+    pub segment: u64,
+    /// All n ids, also of shards that found no Host; one id where k = 1.
+    pub ids: Vec<ShardId>,
+    /// The Hosts' signed StoreReceipts, n in all; `None` where a shard found no Host.
+    pub receipts: Vec<Option<Base64>>,
+}
+
+/// A new root, with everything it adds and retires: `POST /v1/uploads/{upload}/commit`, or
+/// `PUT /v1/volumes/{volume}/root` where nothing was uploaded. One transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The signed root. Its predecessor must be the current one.
+    pub root: Base64,
+    /// Pages this root adds, with their bytes.
+    #[serde(default)]
+    pub nodes: Vec<NodeBody>,
+    /// Pages this root adds that were put before.
+    #[serde(default)]
+    pub pending: Vec<NodeHash>,
+    /// Pages this root no longer refers to.
+    #[serde(default)]
+    pub retired: Vec<NodeHash>,
+    /// How references to blobs change.
+    #[serde(default)]
+    pub blobs: Vec<BlobChange>,
+    /// Receipts not put before.
+    #[serde(default)]
+    pub receipts: ReceiptPage,
+}
+
+/// How the references to a blob change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobChange {
+    /// The blob.
+    pub blob: BlobId,
+    /// Entries that refer to it: more or fewer by this.
+    pub references: i64,
+    /// Bytes of it that entries refer to: more or fewer by this.
+    pub live_bytes: i64,
+}
+
+/// The answer to a commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// The root's number.
+    pub seq: u64,
+    /// The root's hash.
+    pub hash: RootHash,
+}
+
+/// A root: `GET /v1/volumes/{volume}/root`, and the facts of a `root_conflict`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootAnswer {
+    /// The signed root.
+    pub root: Base64,
+    /// Its number.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: RootHash,
+}
+
+/// Earlier roots, newest first: `GET /v1/volumes/{volume}/roots?before=SEQ&limit=N`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roots {
+    /// At most [`ROOTS_PER_PAGE_MAX`](super::limits::ROOTS_PER_PAGE_MAX).
+    pub roots: Vec<RootAnswer>,
+}
+
+/// Sealed pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nodes {
+    /// At most [`NODES_PER_GET_MAX`](super::limits::NODES_PER_GET_MAX) out,
+    /// [`NODES_PER_PUT_MAX`](super::limits::NODES_PER_PUT_MAX) in. Unknown ones are left out.
+    pub nodes: Vec<NodeBody>,
+}
+
+/// A sealed page of a folder or manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeBody {
+    /// SHA-256 of the bytes.
+    pub hash: NodeHash,
+    /// The sealed bytes.
+    pub body: Base64,
+}
+
+/// Where a blob's shards lie: `GET /v1/blobs/{blob}/layout?first=S&limit=N&payer=K`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// The blob's length in bytes.
+    pub length: u64,
+    /// Its class.
+    pub class: Class,
+    /// The Hosts that the shards refer to by index.
+    pub hosts: Vec<HostAddress>,
+    /// In order from `first`; at most
+    /// [`SEGMENTS_PER_PAGE_MAX`](super::limits::SEGMENTS_PER_PAGE_MAX).
+    pub segments: Vec<SegmentLayout>,
+}
+
+/// Where the shards of one segment lie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentLayout {
+    /// The segment, from 0.
+    pub segment: u64,
+    /// n in all, in order.
+    pub shards: Vec<ShardPlace>,
+}
+
+/// Where one shard lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardPlace {
+    /// Its id as the Bridge knows it; the owner's manifest outranks it.
+    pub id: ShardId,
+    /// Index into the page's Hosts; `None` while no Host has it.
+    #[serde(default)]
+    pub host: Option<u16>,
+    /// A signed GET ticket for that Host.
+    #[serde(default)]
+    pub ticket: Option<Base64>,
+}
+
+/// What an owner uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Bytes of blobs that are referred to or kept as versions.
+    pub blob_bytes: u64,
+    /// Bytes of their shards on Hosts, mirrors and parity counted.
+    pub shard_bytes: u64,
+    /// Bytes of sealed pages.
+    pub node_bytes: u64,
+    /// Bytes of shards that uploads in progress have reserved.
+    pub reserved_bytes: u64,
+    /// Most bytes of shards and pages.
+    pub quota_bytes: u64,
+}
+
+/// What a client saw of Hosts. A report only queues a check; it convicts nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reports {
+    /// At most [`REPORTS_MAX`](super::limits::REPORTS_MAX).
+    pub reports: Vec<Report>,
+}
+
+/// One thing a client saw of a Host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The Host.
+    pub host: HostId,
+    /// What it did.
+    pub saw: Sighting,
+    /// The shard it was about, with its place.
+    #[serde(default)]
+    pub shard: Option<ShardId>,
+    /// The blob it was about.
+    #[serde(default)]
+    pub blob: Option<BlobId>,
+}
+
+/// What a Host did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sighting {
+    /// Could not be reached, or stopped answering.
+    Silent,
+    /// Was overtaken by another Host.
+    Slow,
+    /// Sent bytes that are not the shard.
+    BadShard,
+    /// Said it does not have the shard.
+    Missing,
+    /// Refused a good ticket.
+    Refused,
+}
+
+/// Destroys before retention is over; signed by the identity key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purge {
+    /// The account.
+    pub account: AccountId,
+    /// The Bridge.
+    pub bridge: BridgeId,
+    /// Now; may differ by [`CLOCK_SKEW_MS_MAX`](super::limits::CLOCK_SKEW_MS_MAX).
+    pub at: UnixMs,
+    /// Blobs to which no entry of the current root refers.
+    pub blobs: Vec<BlobId>,
+    /// Pages that the current root does not use.
+    pub nodes: Vec<NodeHash>,
+}
+
+impl SignedKind for Purge {
+    const KIND: &'static str = "purge";
+}
+
+/// What was destroyed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeAnswer {
+    /// Blobs whose shards are being deleted at their Hosts.
+    pub blobs: u64,
+    /// Blobs left alone because something still refers to them.
+    pub blobs_in_use: u64,
+    /// Pages destroyed.
+    pub nodes: u64,
+}

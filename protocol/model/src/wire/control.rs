@@ -1,0 +1,209 @@
+//! The control channel: one WebSocket per Host and Bridge, dialled by the Host at
+//! `/v1/hosts/control`, so that a Host needs no open port to take orders.
+//!
+//! Bridge: [`FromBridge::Challenge`]; Host: [`FromHost::Hello`]; Bridge: [`FromBridge::Welcome`]
+//! (or [`FromBridge::Refused`] and close). Then heartbeats one way and orders the other. Every
+//! message is one JSON text frame of at most
+//! [`CONTROL_MESSAGE_BYTES_MAX`](super::limits::CONTROL_MESSAGE_BYTES_MAX).
+
+use serde::{Deserialize, Serialize};
+
+use super::{Problem, Schedule, Signed, SignedKind};
+use crate::units::{BridgeId, HostId, Serial, UnixMs};
+
+/// What a Bridge says to a Host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromBridge {
+    /// First message: the Host must sign the nonce.
+    Challenge {
+        /// The Bridge that asks.
+        bridge: BridgeId,
+        /// 32 fresh random bytes, hexadecimal.
+        nonce: String,
+        /// Protocol version spoken, and the oldest accepted.
+        protocol: ProtocolVersions,
+    },
+    /// The Host is known and counted as online from now on.
+    Welcome {
+        /// Milliseconds between heartbeats; more than three missed mean suspect.
+        heartbeat_ms: u64,
+        /// The zone the Bridge counts this Host in.
+        zone: String,
+        /// The highest order the Bridge knows to be done.
+        orders_done: u64,
+    },
+    /// The Host is not accepted; the channel closes.
+    Refused {
+        /// Why.
+        problem: Problem,
+    },
+    /// Whether the Bridge reached the offered addresses. Unreachable Hosts get no shards.
+    Reachability {
+        /// It did.
+        reachable: bool,
+        /// What happened, and the way out.
+        detail: String,
+    },
+    /// An order, signed by the Bridge.
+    Order {
+        /// The order.
+        order: Signed<Order>,
+    },
+}
+
+/// What a Host says to a Bridge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromHost {
+    /// Answer to the challenge: who the Host is and what it offers.
+    Hello {
+        /// Signed by the Host's key.
+        hello: Signed<Hello>,
+    },
+    /// The Host is there.
+    Heartbeat {
+        /// How it is.
+        state: HostState,
+    },
+    /// The order `seq` and all before it are done and durable.
+    OrdersDone {
+        /// The highest order done.
+        seq: u64,
+    },
+}
+
+/// A protocol version spoken, and the oldest one accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtocolVersions {
+    /// Spoken.
+    pub version: u16,
+    /// Still accepted.
+    pub oldest: u16,
+}
+
+impl ProtocolVersions {
+    /// What this program speaks and accepts.
+    pub const OURS: Self = Self {
+        version: super::PROTOCOL_VERSION,
+        oldest: super::PROTOCOL_OLDEST,
+    };
+
+    /// The highest version both sides accept, if there is one.
+    #[must_use]
+    pub fn common(self, other: Self) -> Option<u16> {
+        let version = self.version.min(other.version);
+        (version >= self.oldest.max(other.oldest)).then_some(version)
+    }
+}
+
+/// A Host's proof of its key and its signed offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The Host.
+    pub host: HostId,
+    /// The Bridge it believes to talk to.
+    pub bridge: BridgeId,
+    /// The challenge's nonce.
+    pub nonce: String,
+    /// Protocol versions.
+    pub protocol: ProtocolVersions,
+    /// Program and version, `xcore/0.1.0` say.
+    pub agent: String,
+    /// What it offers.
+    pub offer: Offer,
+    /// How it is now.
+    pub state: HostState,
+}
+
+impl SignedKind for Hello {
+    const KIND: &'static str = "hello";
+}
+
+/// How much, when and for how long a Host rents out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// A name for people, at most [`NAME_BYTES_MAX`](super::limits::NAME_BYTES_MAX) bytes.
+    pub name: String,
+    /// Where its data plane listens, `ip:port`.
+    pub addresses: Vec<String>,
+    /// Bytes offered to this Bridge.
+    pub space_bytes: u64,
+    /// Most bytes per second it sends, if capped.
+    #[serde(default)]
+    pub bandwidth_up: Option<u64>,
+    /// Most bytes per second it receives, if capped.
+    #[serde(default)]
+    pub bandwidth_down: Option<u64>,
+    /// Promised hours.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// The zone it says it is in; counts only where the Bridge trusts it.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// The region it says it is in, `eu-west` say.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// When the offer ends, if it does.
+    #[serde(default)]
+    pub until: Option<UnixMs>,
+}
+
+/// How a Host is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostState {
+    /// Bytes on disk for shards, including overhead and what waits to be freed.
+    pub used_bytes: u64,
+    /// Bytes that new shards may take.
+    pub free_bytes: u64,
+    /// Records stored.
+    pub shards: u64,
+    /// Paused by its owner, or outside its hours: takes no new shards.
+    pub paused: bool,
+}
+
+/// What a Bridge orders a Host to do. Orders are numbered from 1 per Host, without gaps; the Host
+/// refuses to go back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The Bridge that orders.
+    pub bridge: BridgeId,
+    /// The Host that is to do it.
+    pub host: HostId,
+    /// Its number.
+    pub seq: u64,
+    /// When it was given.
+    pub at: UnixMs,
+    /// What to do.
+    pub kind: OrderKind,
+}
+
+impl SignedKind for Order {
+    const KIND: &'static str = "order";
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum OrderKind {
+    /// Remove these records. Unknown serials are done already.
+    Delete {
+        /// At most [`SERIALS_PER_ORDER_MAX`](super::limits::SERIALS_PER_ORDER_MAX).
+        serials: Vec<Serial>,
+        /// Why.
+        reason: DeleteReason,
+    },
+}
+
+/// Why records are to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeleteReason {
+    /// Their upload was never committed, or another Host took the slot. Until this order a Host
+    /// keeps what it stored: silence means keep.
+    NotCommitted,
+    /// Nothing refers to them any more and their retention is over.
+    Retired,
+    /// The owner destroyed them.
+    Purged,
+}

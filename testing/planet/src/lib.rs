@@ -1,0 +1,22 @@
+//! A whole network of real processes on loopback: one Bridge, many Hosts, owners' clients.
+//!
+//! For the disaster tests and for `cargo xtask planet`. Every process has a log file, can be
+//! killed, frozen and started again on the same data and port, and dies with whoever started it,
+//! however that ends. Nothing here knows what the programs say to each other.
+
+mod ask;
+mod keeper;
+mod layout;
+mod left;
+mod network;
+mod node;
+mod owner;
+mod programs;
+
+pub use ask::ask;
+pub use layout::{HostPlace, Layout};
+pub use left::stop_left;
+pub use network::{Patience, Planet, PlanetConfig};
+pub use node::Node;
+pub use owner::Owner;
+pub use programs::Programs;

@@ -1,0 +1,83 @@
+//! Checks and chores of this workspace; run as `cargo xtask <name>`.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool"
+)]
+
+mod bench;
+mod layers;
+mod planet;
+mod test;
+mod tidy;
+mod tools;
+mod vectors;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Chores of this workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Run a Bridge, Hosts and an owner on this machine, to keep files in
+    Planet(planet::Options),
+    /// Run every check and test; what CI runs
+    Test,
+    /// Measure the figures of docs/benchmarks.md
+    Bench,
+    /// Check that dependencies point downwards
+    Layers,
+    /// Check the text: file lengths, first lines, banned words
+    Tidy,
+    /// Check that the test vectors are what the scripts beside them make
+    Vectors,
+}
+
+fn main() -> ExitCode {
+    let root = workspace_root();
+    let done = match Cli::parse().chore {
+        Chore::Planet(options) => planet::run(&root, &options),
+        Chore::Test => test::run(&root),
+        Chore::Bench => bench::run(&root),
+        Chore::Layers => layers::check(&root).map(|findings| report(&findings)),
+        Chore::Tidy => tidy::check(&root).map(|findings| report(&findings)),
+        Chore::Vectors => vectors::check(&root).map(|findings| report(&findings)),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints what was found; true when that is nothing.
+fn report(findings: &[String]) -> bool {
+    findings.iter().for_each(|finding| println!("{finding}"));
+    findings.is_empty()
+}
+
+fn workspace_root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// The cargo that runs us.
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn target_folder(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
+}
