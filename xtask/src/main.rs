@@ -33,7 +33,7 @@ enum Chore {
     /// Run every check and test; what CI runs
     Test,
     /// Measure the figures of docs/benchmarks.md
-    Bench,
+    Bench(bench::Options),
     /// Check that dependencies point downwards
     Layers,
     /// Check the text: file lengths, first lines, banned words
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().chore {
         Chore::Planet(options) => planet::run(&root, &options),
         Chore::Test => test::run(&root),
-        Chore::Bench => bench::run(&root),
+        Chore::Bench(options) => bench::run(&root, &options),
         Chore::Layers => layers::check(&root).map(|findings| report(&findings)),
         Chore::Tidy => tidy::check(&root).map(|findings| report(&findings)),
         Chore::Vectors => vectors::check(&root).map(|findings| report(&findings)),

@@ -76,8 +76,9 @@ pub(crate) fn show_and_prove(phrase: &Mnemonic) -> Result<(), Failure> {
         out,
         "\nWhoever has it has your files; without it a lost device is a lost account.\n"
     )?;
+    let mut answers = io::stdin().lock();
     for position in two_positions()? {
-        ask_word(&mut out, &words, position)?;
+        ask_word(&mut answers, &mut out, &words, position)?;
     }
     Ok(())
 }
@@ -86,15 +87,20 @@ pub(crate) fn show_and_prove(phrase: &Mnemonic) -> Result<(), Failure> {
 pub(crate) fn ask() -> Result<Mnemonic, Failure> {
     expect_terminal("--mnemonic-file FILE")?;
     write!(io::stderr().lock(), "Recovery phrase (24 words): ")?;
-    let line = read_line()?;
+    let line = read_line(&mut io::stdin().lock())?;
     Ok(Mnemonic::parse(&line)?)
 }
 
-fn ask_word(out: &mut impl io::Write, words: &[&str], position: usize) -> Result<(), Failure> {
+fn ask_word(
+    answers: &mut impl io::BufRead,
+    out: &mut impl io::Write,
+    words: &[&str],
+    position: usize,
+) -> Result<(), Failure> {
     for _ in 0..ANSWERS_MAX {
         write!(out, "Word {}: ", position + 1)?;
         out.flush()?;
-        let answer = read_line()?;
+        let answer = read_line(answers)?;
         if words
             .get(position)
             .is_some_and(|word| answer.trim().eq_ignore_ascii_case(word))
@@ -116,12 +122,9 @@ fn two_positions() -> Result<[usize; 2], Failure> {
     Ok([a % 12, 12 + b % 12])
 }
 
-fn read_line() -> Result<Zeroizing<String>, Failure> {
+fn read_line(from: &mut impl io::BufRead) -> Result<Zeroizing<String>, Failure> {
     let mut line = Zeroizing::new(String::new());
-    let read = io::stdin()
-        .lock()
-        .take(PHRASE_FILE_BYTES_MAX)
-        .read_line(&mut line)?;
+    let read = from.take(PHRASE_FILE_BYTES_MAX).read_line(&mut line)?;
     if read == 0 {
         return Err(Failure::usage("no answer was given"));
     }
@@ -170,10 +173,23 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_word_is_named_and_accepted_once_right() {
+    fn a_word_is_asked_until_it_is_right() {
         let words = ["alpha", "beta"];
-        let positions = two_positions().unwrap();
-        assert!(positions[0] < 12 && (12..24).contains(&positions[1]));
-        assert_eq!(words.len(), 2);
+        let ask = |answers: &str| ask_word(&mut answers.as_bytes(), &mut Vec::new(), &words, 1);
+        ask("beta\n").unwrap();
+        ask("alpha\n  BETA \n").unwrap();
+        assert_eq!(
+            ask(&"alpha\n".repeat(ANSWERS_MAX + 1)).unwrap_err().exit,
+            Exit::Usage
+        );
+        assert_eq!(ask("").unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn two_different_words_are_asked_for() {
+        for _ in 0..100 {
+            let [first, second] = two_positions().unwrap();
+            assert!(first < 12 && (12..24).contains(&second));
+        }
     }
 }

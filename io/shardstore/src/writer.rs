@@ -5,155 +5,30 @@
 //! sync or cut leaves the disk's state unknown: from then on every write is refused until the
 //! store is opened again and has looked at what is there.
 
+mod batch;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use model::units::ShardId;
 use tokio::sync::{mpsc, oneshot};
+
+use batch::{Answer, Batch, Staged, Waiting};
+pub(crate) use batch::{BATCH_BYTES_MAX, Command};
+pub use batch::{PutError, WriteError};
 
 use crate::checkpoint::{self, CheckpointError};
 use crate::index::{Applied, LogPins};
 use crate::log::{LOG_BYTES_MAX, LOG_HEADER_LEN, LogError};
-use crate::reader::ReadError;
 use crate::record::{HEADER_LEN, Header, Kind, Location};
 use crate::space::Reservation;
 use crate::store::{NewShard, RecordKey, Shared, Stored};
 
-/// Most bytes of one batch before it is made durable; one record may go beyond.
-pub(crate) const BATCH_BYTES_MAX: u32 = 1 << 24;
-/// Most records of one batch.
-const BATCH_RECORDS_MAX: usize = 256;
 /// Shards up to this size are gathered into one write.
 const GATHER_SHARD_BYTES_MAX: usize = 65_536;
 /// Most bytes gathered before they are written.
 const GATHER_BYTES_MAX: usize = 1 << 20;
-
-/// A record that could not be made durable.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The disk is full.
-    #[error("the disk is full")]
-    DiskFull,
-    /// The log cannot be appended to.
-    #[error("cannot append to log {log}")]
-    Append {
-        /// The log.
-        log: u32,
-        /// Why.
-        #[source]
-        source: Arc<io::Error>,
-    },
-    /// What was appended cannot be made durable.
-    #[error("cannot make log {log} durable")]
-    Sync {
-        /// The log.
-        log: u32,
-        /// Why.
-        #[source]
-        source: Arc<io::Error>,
-    },
-    /// A new log cannot be started.
-    #[error("cannot start a new log")]
-    Roll(#[source] Arc<LogError>),
-    /// What is already stored cannot be looked up.
-    #[error("cannot look up what is stored")]
-    Lookup(#[source] Arc<ReadError>),
-    /// An earlier write failed in a way that leaves the disk's state unknown.
-    #[error("writes are refused since the disk failed; restart to recover")]
-    Failed,
-    /// The store is closed.
-    #[error("the store is closed")]
-    Closed,
-}
-
-/// A shard that was not stored.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum PutError {
-    /// The serial is bound to another shard for good.
-    #[error("the serial is bound to shard {bound}")]
-    SerialBound {
-        /// That shard.
-        bound: ShardId,
-    },
-    /// The record could not be made durable.
-    #[error("the record could not be written")]
-    Write(#[from] WriteError),
-}
-
-type Answer<T> = oneshot::Sender<Result<T, WriteError>>;
-
-/// What the writer is asked to do.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Put {
-        shard: NewShard,
-        room: Reservation,
-        answer: oneshot::Sender<Result<Stored, PutError>>,
-    },
-    Remove {
-        key: RecordKey,
-        answer: Answer<bool>,
-    },
-}
-
-/// What to say, and to whom, once a record is durable.
-enum Waiting {
-    Put {
-        stored: Stored,
-        room: Reservation,
-        answer: oneshot::Sender<Result<Stored, PutError>>,
-    },
-    Flag(Answer<bool>),
-}
-
-impl Waiting {
-    fn answer(self, outcome: Result<(), WriteError>) {
-        // Whoever asked may have gone away; the record is durable all the same.
-        match self {
-            Self::Put {
-                stored,
-                room,
-                answer,
-            } => {
-                drop(room);
-                answer
-                    .send(outcome.map(|()| stored).map_err(PutError::from))
-                    .ok();
-            }
-            Self::Flag(answer) => {
-                answer.send(outcome.map(|()| true)).ok();
-            }
-        }
-    }
-}
-
-struct Staged {
-    header: Header,
-    at: Location,
-    waiting: Waiting,
-}
-
-/// Records appended and not yet durable. No two of them concern the same serial or shard.
-#[derive(Default)]
-struct Batch {
-    staged: Vec<Staged>,
-    bytes: u32,
-}
-
-impl Batch {
-    fn concerns(&self, key: RecordKey, shard: Option<ShardId>) -> bool {
-        self.staged.iter().any(|Staged { header, .. }| {
-            shard == Some(header.shard)
-                || (header.serial == key.serial && header.bridge == key.bridge)
-        })
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes >= BATCH_BYTES_MAX || self.staged.len() >= BATCH_RECORDS_MAX
-    }
-}
 
 pub(crate) struct Writer {
     shared: Arc<Shared>,

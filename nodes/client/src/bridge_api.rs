@@ -86,7 +86,9 @@ impl BridgeApi {
             session: Mutex::new(None),
             signing_in: tokio::sync::Mutex::new(()),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The Bridge's id, where it is known.
@@ -102,7 +104,11 @@ impl BridgeApi {
     /// The session now, to be kept for the next start.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
-        self.inner.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Goes on with a session kept from before.
@@ -111,7 +117,11 @@ impl BridgeApi {
     }
 
     fn set_session(&self, session: Option<Session>) {
-        *self.inner.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+        *self
+            .inner
+            .session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = session;
     }
 
     async fn send<T: DeserializeOwned>(&self, request: Request) -> Result<T, BridgeError> {
@@ -120,7 +130,12 @@ impl BridgeApi {
         let mut backoff_ms = BACKOFF_MS_FIRST;
         loop {
             let (call, token) = self.authorized(&request).await?;
-            let error = match self.inner.dialer.send_json(&self.inner.endpoint, &call).await {
+            let error = match self
+                .inner
+                .dialer
+                .send_json(&self.inner.endpoint, &call)
+                .await
+            {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -145,19 +160,29 @@ impl BridgeApi {
             return Ok((request.call.clone(), None));
         }
         let token = self.token().await?;
-        Ok((session::with_token(request.call.clone(), &token)?, Some(token)))
+        Ok((
+            session::with_token(request.call.clone(), &token)?,
+            Some(token),
+        ))
     }
 }
 
 impl fmt::Debug for BridgeApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BridgeApi").field("bridge", &self.inner.endpoint).finish_non_exhaustive()
+        f.debug_struct("BridgeApi")
+            .field("bridge", &self.inner.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
 impl Request {
     fn get(name: &'static str, path: impl Into<String>) -> Self {
-        Self { name, call: Call::get(path), access: Access::Session, repeat: Repeat::Freely }
+        Self {
+            name,
+            call: Call::get(path),
+            access: Access::Session,
+            repeat: Repeat::Freely,
+        }
     }
 
     /// A call that sends `body`.
@@ -166,8 +191,15 @@ impl Request {
         call: Call,
         body: &impl Serialize,
     ) -> Result<Self, BridgeError> {
-        let call = call.json(body).map_err(|source| BridgeError::Encode { call: name, source })?;
-        Ok(Self { name, call, access: Access::Session, repeat: Repeat::Freely })
+        let call = call
+            .json(body)
+            .map_err(|source| BridgeError::Encode { call: name, source })?;
+        Ok(Self {
+            name,
+            call,
+            access: Access::Session,
+            repeat: Repeat::Freely,
+        })
     }
 
     const fn anyone(mut self) -> Self {
@@ -192,7 +224,9 @@ impl Repeat {
 }
 
 fn is_unauthorized(error: &CallError) -> bool {
-    error.problem().is_some_and(|problem| problem.code == ProblemCode::Unauthorized)
+    error
+        .problem()
+        .is_some_and(|problem| problem.code == ProblemCode::Unauthorized)
 }
 
 /// The Bridge was not reached, or said that it did nothing yet.

@@ -12,6 +12,7 @@ mod error;
 mod get;
 mod layout;
 mod manifest;
+mod restore;
 mod segment;
 mod sink;
 
@@ -76,7 +77,11 @@ impl Downloader {
             let (blob, range) = (access.blob, piece.range.clone());
             shape
                 .segments_of_range(range.clone())
-                .map_err(|source| DownloadError::Range { blob, range, source })?;
+                .map_err(|source| DownloadError::Range {
+                    blob,
+                    range,
+                    source,
+                })?;
         }
         let desk = LayoutDesk {
             api: self.transfer.api().clone(),
@@ -84,7 +89,11 @@ impl Downloader {
             shape,
             payer: PayerKey(self.transfer.environment().fresh_key().public()),
         };
-        let road = Road { transfer: self.transfer.clone(), desk, progress: Arc::clone(progress) };
+        let road = Road {
+            transfer: self.transfer.clone(),
+            desk,
+            progress: Arc::clone(progress),
+        };
         let mut download = Download {
             road,
             shape,
@@ -165,15 +174,26 @@ impl Download {
                 None => break,
             }
         }
-        let segment = self.shape.segment(index).ok_or(DownloadError::Interrupted)?;
+        let segment = self
+            .shape
+            .segment(index)
+            .ok_or(DownloadError::Interrupted)?;
         let shards = self.pieces.shards(&segment);
         let places = layouts.places(index).await?;
         let ids = self.manifest.ids(index).await?;
         let buffers = u64::from(shards.end - shards.start) + SPARE_BUFFERS;
-        let bytes = buffers.min(u64::from(self.shape.class().n())) * u64::from(segment.shard_size.bytes());
+        let bytes =
+            buffers.min(u64::from(self.shape.class().n())) * u64::from(segment.shard_size.bytes());
         let room = self.meanwhile(transfer.buffers().room(bytes)).await?;
         let (blob, class) = (self.road.desk.blob, self.shape.class());
-        let wanted = Wanted { blob, class, segment, ids, shards, room };
+        let wanted = Wanted {
+            blob,
+            class,
+            segment,
+            ids,
+            shards,
+            room,
+        };
         let (road, pieces) = (self.road.clone(), Arc::clone(&self.pieces));
         self.running.spawn(async move {
             let began = Instant::now();
@@ -184,7 +204,12 @@ impl Download {
                 Ok(fetched) => deliver(pieces, fetched).await.map(Outcome::Written),
                 Err(error) => Err(error),
             };
-            Done { turn, took, reports, outcome }
+            Done {
+                turn,
+                took,
+                reports,
+                outcome,
+            }
         });
         Ok(())
     }

@@ -51,7 +51,10 @@ pub struct TransferLimits {
 
 impl Default for TransferLimits {
     fn default() -> Self {
-        Self { buffer_bytes_max: 128 << 20, segments_max: 8 }
+        Self {
+            buffer_bytes_max: 128 << 20,
+            segments_max: 8,
+        }
     }
 }
 
@@ -83,7 +86,16 @@ impl Transfer {
     ) -> Self {
         let buffers = Buffers::new(limits.buffer_bytes_max);
         let hosts = HostBook::default();
-        Self { inner: Arc::new(Inner { api, dialer, environment, hosts, buffers, limits }) }
+        Self {
+            inner: Arc::new(Inner {
+                api,
+                dialer,
+                environment,
+                hosts,
+                buffers,
+                limits,
+            }),
+        }
     }
 
     /// The Bridge's calls.

@@ -6,6 +6,7 @@
 //! twice: a segment's shards are made once and sent as they are, also to spares.
 
 mod error;
+mod pace;
 mod plan;
 mod prepare;
 mod put;
@@ -19,10 +20,10 @@ use model::formats::SealedPage;
 use model::formats::manifest::ManifestBuilder;
 use model::formats::shape::{Class, Shape};
 use model::units::{BlobId, NodeHash, PayerKey, UnixMs, UploadId, VolumeId};
+use model::wire::Base64;
 use model::wire::api::{
     BlobRequest, NodeBody, Nodes, Plan, ReceiptPage, SegmentReceipts, UploadRequest,
 };
-use model::wire::Base64;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -30,8 +31,8 @@ use crate::transfer::reports::{COURTESY, ReportBook};
 use crate::transfer::window::Window;
 use crate::transfer::{Progress, Transfer};
 pub use error::UploadError;
-use plan::{PlanFeed, check_class};
 pub use plan::PlanError;
+use plan::{PlanFeed, check_class};
 use prepare::{Cut, PreparedSegment, prepare};
 use segment::{Road, SentSegment, send_segment};
 pub use source::{BlobSource, Ciphertext, EncryptedFile, InMemory, ReadError};
@@ -131,7 +132,11 @@ impl Uploader {
             class: request.class,
             blobs: request.blobs.iter().map(BlobSource::request).collect(),
         };
-        self.transfer.api().plan(&wanted).await.map_err(UploadError::Plan)
+        self.transfer
+            .api()
+            .plan(&wanted)
+            .await
+            .map_err(UploadError::Plan)
     }
 }
 
@@ -172,13 +177,22 @@ impl Upload {
             receipts: ReceiptPage::default(),
         };
         check_class(request.class, plan.class).map_err(UploadError::BadPlan)?;
-        let blobs = request.blobs.into_iter().map(|source| source.with_shape(plan.class));
+        let blobs = request
+            .blobs
+            .into_iter()
+            .map(|source| source.with_shape(plan.class));
         let blobs = blobs.collect::<Result<Vec<_>, _>>()?;
-        progress.bytes_planned.add(blobs.iter().map(|(source, _)| source.length).sum());
+        progress
+            .bytes_planned
+            .add(blobs.iter().map(|(source, _)| source.length).sum());
         let spares = SpareDesk::new(transfer.clone(), plan.upload);
         let progress = Arc::clone(progress);
         Ok(Self {
-            road: Road { transfer: transfer.clone(), spares, progress },
+            road: Road {
+                transfer: transfer.clone(),
+                spares,
+                progress,
+            },
             feed: PlanFeed::new(transfer.api().clone(), plan.upload, plan.slots),
             blobs,
             running: JoinSet::new(),
@@ -227,10 +241,15 @@ impl Upload {
                 self.pages.push(page);
             }
             let sending = send_segment(self.road.clone(), places, segment);
-            self.running.spawn(async move { sending.await.map(Done::Segment) });
+            self.running
+                .spawn(async move { sending.await.map(Done::Segment) });
         }
         let manifest = manifest.finish().map_err(failed)?;
-        self.staged.blobs.push(StoredBlob { blob, length, manifest });
+        self.staged.blobs.push(StoredBlob {
+            blob,
+            length,
+            manifest,
+        });
         if self.page_bytes > COMMIT_NODE_BYTES_MAX + NODE_BATCH_BYTES {
             self.put_pages(COMMIT_NODE_BYTES_MAX).await?;
         }
@@ -247,18 +266,31 @@ impl Upload {
     ) -> Result<(PreparedSegment, Box<dyn Ciphertext>), UploadError> {
         let segment = shape.segment(index).ok_or(UploadError::Interrupted)?;
         let is_last = index + 1 == shape.segments();
-        let cut = Cut { blob, class: shape.class(), segment, is_last };
+        let cut = Cut {
+            blob,
+            class: shape.class(),
+            segment,
+            is_last,
+        };
         let transfer = self.road.transfer.clone();
         while self.running.len() >= self.window.size() {
             self.note_next().await?;
         }
-        let room = self.meanwhile(transfer.buffers().room(cut.memory_bytes())).await?;
+        let room = self
+            .meanwhile(transfer.buffers().room(cut.memory_bytes()))
+            .await?;
         let buffers = transfer.buffers().clone();
         let prepared = tokio::task::spawn_blocking(move || {
             prepare(&cut, &mut *content, &buffers, &room).map(|segment| (segment, content))
         });
-        let prepared = self.meanwhile(prepared).await?.map_err(|_| UploadError::Interrupted)??;
-        self.road.progress.bytes_encrypted.add(u64::from(segment.length));
+        let prepared = self
+            .meanwhile(prepared)
+            .await?
+            .map_err(|_| UploadError::Interrupted)??;
+        self.road
+            .progress
+            .bytes_encrypted
+            .add(u64::from(segment.length));
         Ok(prepared)
     }
 
@@ -319,7 +351,9 @@ impl Upload {
             let hashes: Vec<NodeHash> = nodes.iter().map(|node| node.hash).collect();
             let nodes = Nodes { nodes };
             let api = self.road.transfer.api().clone();
-            self.meanwhile(api.put_nodes(&nodes)).await?.map_err(UploadError::Nodes)?;
+            self.meanwhile(api.put_nodes(&nodes))
+                .await?
+                .map_err(UploadError::Nodes)?;
             self.staged.pending.extend(hashes);
         }
         Ok(())
@@ -328,17 +362,27 @@ impl Upload {
 
 impl BlobSource {
     const fn request(&self) -> BlobRequest {
-        BlobRequest { blob: self.blob, length: self.length, owner_tag: self.owner_tag }
+        BlobRequest {
+            blob: self.blob,
+            length: self.length,
+            owner_tag: self.owner_tag,
+        }
     }
 
     fn with_shape(self, class: Class) -> Result<(Self, Shape), UploadError> {
         match Shape::new(self.length, class) {
             Ok(shape) => Ok((self, shape)),
-            Err(source) => Err(UploadError::Shape { blob: self.blob, source }),
+            Err(source) => Err(UploadError::Shape {
+                blob: self.blob,
+                source,
+            }),
         }
     }
 }
 
 fn node_body(page: SealedPage) -> NodeBody {
-    NodeBody { hash: page.hash(), body: Base64(page.into_bytes()) }
+    NodeBody {
+        hash: page.hash(),
+        body: Base64(page.into_bytes()),
+    }
 }

@@ -1,7 +1,10 @@
 //! Property: with as many faults as there is parity, of any mixture, what comes out is what went
 //! in; with more, a typed error, and never a wrong byte.
 
-#[expect(clippy::unwrap_used, reason = "a network that cannot be started fails the test")]
+#[expect(
+    clippy::unwrap_used,
+    reason = "a network that cannot be started fails the test"
+)]
 #[expect(dead_code, reason = "other tests use more of it")]
 mod network;
 
@@ -48,8 +51,15 @@ async fn one_network(faults: &[Option<Fault>]) -> TestCaseResult {
 
 #[test]
 fn any_mixture_of_faults_gives_equal_bytes_or_a_typed_error() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let config = Config { cases: BATCHES, failure_persistence: None, ..Config::default() };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let config = Config {
+        cases: BATCHES,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let batches = proptest::collection::vec(faults(), NETWORKS);
     let outcome = TestRunner::new(config).run(&batches, |batch| {
         let networks = batch.iter().map(|faults| one_network(faults));

@@ -1,5 +1,9 @@
 //! Whole transfers over real sockets, between Hosts that fail in every way.
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a network that cannot be started fails the test"
+)]
 mod network;
 
 use std::sync::Arc;
@@ -27,7 +31,7 @@ const FAULTS: [Fault; 7] = [
 ];
 
 fn coded() -> Option<Class> {
-    Some(Class::coded(4, 8).unwrap())
+    "coded:4/8".parse().ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,7 +42,11 @@ async fn what_goes_in_comes_out_in_every_class() {
         let class = Some(class.parse().unwrap());
         for length in [1, 63, 64, 65_537, 1_966_081] {
             let file = owner.put(&bytes(length), class).await.unwrap();
-            assert_eq!(network.owner().get(&file).await.unwrap(), file.plain, "{length} {class:?}");
+            assert_eq!(
+                network.owner().get(&file).await.unwrap(),
+                file.plain,
+                "{length} {class:?}"
+            );
         }
     }
     let file = owner.put(&bytes(TWO_SEGMENTS), coded()).await.unwrap();
@@ -57,7 +65,7 @@ async fn an_upload_goes_around_four_of_twelve_hosts_that_fail() {
             network.fail(&[1, 4, 7, 10], fault);
             let owner = network.owner();
             let file = owner.put(plain, coded()).await.unwrap();
-            assert_eq!(owner.progress.segments_degraded.get(), 0, "{fault:?}");
+            assert!(owner.progress.shards_replaced.get() > 0, "{fault:?}");
             network.fail(&[1, 4, 7, 10], Fault::None);
             assert_eq!(owner.get(&file).await.unwrap(), *plain, "{fault:?}");
             assert!(!network.bridge.books().reports.is_empty(), "{fault:?}");
@@ -77,7 +85,14 @@ async fn without_spares_an_upload_is_degraded_and_with_too_few_hosts_it_fails() 
 
     network.fail(&[7], Fault::Full);
     let error = owner.put(&bytes(300_000), coded()).await.unwrap_err();
-    let UploadError::TooFewHosts { segment: 0, have: 5, needed: 6, hosts, .. } = &error else {
+    let UploadError::TooFewHosts {
+        segment: 0,
+        have: 5,
+        needed: 6,
+        hosts,
+        ..
+    } = &error
+    else {
         panic!("{error}");
     };
     let named = |name: &str| hosts.iter().any(|(host, _)| host == name);
@@ -117,7 +132,13 @@ async fn with_one_failure_too_many_the_error_says_what_is_missing() {
         let file = network.owner().put(&bytes(200_000), coded()).await.unwrap();
         network.fail(&[1, 2, 3, 5, 8], fault);
         let error = network.owner().get(&file).await.unwrap_err();
-        let DownloadError::TooFewShards { segment: 0, have: 3, needed: 4, hosts, .. } = &error
+        let DownloadError::TooFewShards {
+            segment: 0,
+            have: 3,
+            needed: 4,
+            hosts,
+            ..
+        } = &error
         else {
             panic!("{error}");
         };
@@ -133,7 +154,11 @@ async fn with_one_failure_too_many_the_error_says_what_is_missing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rot_is_never_delivered_and_is_reported() {
     let network = Network::start(8);
-    let file = network.owner().put(&bytes(1_000_000), coded()).await.unwrap();
+    let file = network
+        .owner()
+        .put(&bytes(1_000_000), coded())
+        .await
+        .unwrap();
     network.hosts.iter().take(4).for_each(|host| host.rot());
     assert_eq!(network.owner().get(&file).await.unwrap(), file.plain);
     let bad = |saw: &Sighting| *saw == Sighting::BadShard;
@@ -168,7 +193,10 @@ async fn a_pack_gives_each_of_its_files_and_a_range_asks_for_its_own_shard() {
     part.range = 600_000..600_007;
     let pieces = vec![file.piece(0..500_000, sinks[0].clone()), second, part];
     let downloader = Downloader::new(owner.transfer.clone());
-    downloader.fetch(&file.access, pieces, &owner.progress).await.unwrap();
+    downloader
+        .fetch(&file.access, pieces, &owner.progress)
+        .await
+        .unwrap();
     let [first, second, part] = sinks.map(|sink| Arc::into_inner(sink).unwrap().into_inner());
     assert_eq!(first, file.plain[..500_000]);
     assert_eq!(second, other.plain);
@@ -178,13 +206,22 @@ async fn a_pack_gives_each_of_its_files_and_a_range_asks_for_its_own_shard() {
     let sink = Arc::new(StreamSink::new(Vec::new()));
     let range = 300_000..300_010;
     let piece = file.piece(range, sink.clone());
-    downloader.fetch(&file.access, vec![piece], &owner.progress).await.unwrap();
-    assert_eq!(Arc::into_inner(sink).unwrap().into_inner(), file.plain[300_000..300_010]);
+    downloader
+        .fetch(&file.access, vec![piece], &owner.progress)
+        .await
+        .unwrap();
+    assert_eq!(
+        Arc::into_inner(sink).unwrap().into_inner(),
+        file.plain[300_000..300_010]
+    );
     let after = network.hosts.iter().map(|host| host.asked().1).sum::<u32>();
     assert_eq!(after - before, 1, "one shard holds the range");
 
     let beyond = file.piece(799_999..800_001, Arc::new(StreamSink::new(Vec::new())));
-    let error = downloader.fetch(&file.access, vec![beyond], &owner.progress).await.unwrap_err();
+    let error = downloader
+        .fetch(&file.access, vec![beyond], &owner.progress)
+        .await
+        .unwrap_err();
     assert!(matches!(error, DownloadError::Range { .. }), "{error}");
 }
 
@@ -192,7 +229,10 @@ async fn a_pack_gives_each_of_its_files_and_a_range_asks_for_its_own_shard() {
 async fn many_segments_pass_through_little_memory_into_a_file() {
     let network = Network::start(4);
     // Room for one segment at a time.
-    let owner = network.owner_with(TransferLimits { buffer_bytes_max: 1, segments_max: 4 });
+    let owner = network.owner_with(TransferLimits {
+        buffer_bytes_max: 1,
+        segments_max: 4,
+    });
     let plain = bytes(5 * 1_966_080 + 7);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in");
@@ -207,7 +247,10 @@ async fn many_segments_pass_through_little_memory_into_a_file() {
     let sink = Arc::new(FileSink::new(out, 0));
     let piece = file.piece(0..plain.len() as u64, sink);
     let downloader = Downloader::new(owner.transfer.clone());
-    downloader.fetch(&file.access, vec![piece], &owner.progress).await.unwrap();
+    downloader
+        .fetch(&file.access, vec![piece], &owner.progress)
+        .await
+        .unwrap();
     assert_eq!(std::fs::read(folder.path().join("out")).unwrap(), plain);
     assert_eq!(owner.get(&file).await.unwrap(), plain, "also in order");
 }
@@ -217,14 +260,21 @@ async fn many_blobs_share_an_upload_and_receipts_go_in_pages() {
     let network = Network::start(4);
     let owner = network.owner();
     let class = Some(Class::mirrors(3).unwrap());
-    let (sources, mut files): (Vec<BlobSource>, Vec<_>) =
-        (1..=150).map(|length| file_in_memory(&bytes(length))).unzip();
+    let (sources, mut files): (Vec<BlobSource>, Vec<_>) = (1..=150)
+        .map(|length| file_in_memory(&bytes(length)))
+        .unzip();
     let staged = owner.stage(sources, class).await.unwrap();
     assert!(staged.receipts.segments.len() <= 64);
-    assert!(network.bridge.books().receipts.len() >= 86, "pages went ahead");
+    assert!(
+        network.bridge.books().receipts.len() >= 86,
+        "pages went ahead"
+    );
     owner.commit(&staged).await;
     for (file, stored) in files.iter_mut().zip(&staged.blobs) {
-        assert_eq!((file.access.blob, file.plain.len() as u64), (stored.blob, stored.length));
+        assert_eq!(
+            (file.access.blob, file.plain.len() as u64),
+            (stored.blob, stored.length)
+        );
         file.access.manifest = stored.manifest;
         assert_eq!(owner.get(file).await.unwrap(), file.plain);
     }
@@ -238,7 +288,11 @@ async fn a_file_that_changes_ends_the_upload() {
     std::io::Write::write_all(&mut std::fs::File::create(&path).unwrap(), &bytes(999)).unwrap();
     let (source, _) = file_on_disk(&path, &bytes(1_000));
     let class = Some(Class::mirrors(3).unwrap());
-    let error = network.owner().stage(vec![source], class).await.unwrap_err();
+    let error = network
+        .owner()
+        .stage(vec![source], class)
+        .await
+        .unwrap_err();
     assert!(matches!(error, UploadError::Read { .. }), "{error}");
     assert_eq!(network.bridge.books().abandoned, 1);
     assert!(network.hosts.iter().all(|host| host.shards() == 0));
@@ -248,10 +302,16 @@ async fn a_file_that_changes_ends_the_upload() {
 async fn a_session_that_ended_is_renewed_once_for_all_calls() {
     let network = Network::start(3);
     let owner = network.owner();
-    owner.put(b"first", Some(Class::mirrors(3).unwrap())).await.unwrap();
+    owner
+        .put(b"first", Some(Class::mirrors(3).unwrap()))
+        .await
+        .unwrap();
     assert_eq!(network.bridge.books().sessions, 1);
     network.bridge.books().refuse_sessions_below = 2;
-    owner.put(b"second", Some(Class::mirrors(3).unwrap())).await.unwrap();
+    owner
+        .put(b"second", Some(Class::mirrors(3).unwrap()))
+        .await
+        .unwrap();
     assert_eq!(network.bridge.books().sessions, 2);
 }
 

@@ -1,7 +1,6 @@
 //! Measures placement, in CPU time of one core, at a million Hosts: `cargo bench -p model --bench placement`.
 #![expect(
     clippy::print_stdout,
-    clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a bench prints, times itself and stops at the first surprise"
 )]
@@ -14,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 const HOSTS: u32 = 1_000_000;
-const REGIONS: u64 = 24;
+const REGIONS: u16 = 24;
 
 fn main() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
@@ -55,7 +54,7 @@ fn candidate(alias: u32, rng: &mut ChaCha8Rng) -> Candidate {
         zone: rng.next_u64() % 400_000,
         operator: 0,
         asn: u32::try_from(random % 3_000).unwrap(),
-        region: Region(u16::try_from(random >> 20 & 0xffff).unwrap() % REGIONS as u16 + 1),
+        region: Region(u16::try_from(random >> 20 & 0xffff).unwrap() % REGIONS + 1),
         open: true,
         vetted: !random.is_multiple_of(10),
         free_bytes: 2_000_000_000_000 + (random >> 8) % 2_000_000_000_000,

@@ -1,6 +1,7 @@
 //! Tests of the store through its handle: every state survives reopening, with and without its
 //! checkpoint, and every way to cut or bend a log leaves the rest readable.
 
+use std::fs::OpenOptions;
 use std::future::Future;
 use std::os::unix::fs::FileExt;
 

@@ -105,7 +105,10 @@ async fn read<'a>(
     limit: usize,
 ) -> Answer<(Vec<u8>, SemaphorePermit<'a>)> {
     let too_large = || {
-        ApiError::new(ProblemCode::TooLarge, format!("the body is larger than {limit} bytes"))
+        ApiError::new(
+            ProblemCode::TooLarge,
+            format!("the body is larger than {limit} bytes"),
+        )
     };
     if http_body_hint(&body) > limit as u64 {
         return Err(too_large());
@@ -130,7 +133,12 @@ async fn read<'a>(
 
 fn take_memory(bridge: &Bridge, units: usize) -> Answer<SemaphorePermit<'_>> {
     let units = u32::try_from(units).unwrap_or(u32::MAX);
-    let busy = |_| ApiError::new(ProblemCode::Busy, "too many large requests at once; try again");
+    let busy = |_| {
+        ApiError::new(
+            ProblemCode::Busy,
+            "too many large requests at once; try again",
+        )
+    };
     bridge.body_units().try_acquire_many(units).map_err(busy)
 }
 

@@ -32,9 +32,9 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// How long a Host may take to read a message.
 const SEND_WITHIN: Duration = Duration::from_secs(15);
 /// Orders sent and not yet done, at a time.
-const ORDERS_IN_FLIGHT_MAX: u32 = 16;
+const ORDERS_IN_FLIGHT_MAX: u64 = 16;
 /// Messages of a Host that are taken in a second, on average.
-const MESSAGES_PER_SECOND: u32 = 50;
+const MESSAGES_PER_SECOND: u32 = 1_000;
 
 /// Why a channel ended.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +68,9 @@ enum ChannelEnd {
 /// Serves one channel until it ends.
 pub async fn serve(bridge: Bridge, mut socket: WebSocket, peer: IpAddr) {
     let end = match welcome(&bridge, &mut socket, peer).await {
-        Ok((newcomer, link)) => {
-            let (name, host) = (newcomer.offer.offer.name.clone(), newcomer.id.short());
-            tracing::info!(%host, name, "host connected");
+        Ok((newcomer, link, done)) => {
+            let host = newcomer.id.short();
+            tracing::info!(%host, "host connected");
             let (orders, taken) = (Arc::clone(&link.orders), Meter::new());
             let mut session = Session {
                 bridge: &bridge,
@@ -78,12 +78,13 @@ pub async fn serve(bridge: Bridge, mut socket: WebSocket, peer: IpAddr) {
                 newcomer,
                 link,
                 orders,
-                sent: 0,
+                done,
+                sent: done,
                 taken,
             };
             let end = session.run().await;
             bridge.directory().disconnect(&session.link, bridge.now());
-            tracing::info!(%host, name, reason = chain(&end), "host disconnected");
+            tracing::info!(%host, reason = chain(&end), "host disconnected");
             return;
         }
         Err(end) => end,
@@ -99,12 +100,12 @@ pub async fn serve(bridge: Bridge, mut socket: WebSocket, peer: IpAddr) {
     }
 }
 
-/// Challenges the Host and takes it in.
+/// Challenges the Host and takes it in; also returns the highest order it has done.
 async fn welcome(
     bridge: &Bridge,
     socket: &mut WebSocket,
     peer: IpAddr,
-) -> Result<(Newcomer, LinkHandle), ChannelEnd> {
+) -> Result<(Newcomer, LinkHandle, u64), ChannelEnd> {
     let mut nonce = [0; 32];
     let mut rng = crate::random::fresh().map_err(ChannelEnd::Entropy)?;
     rand_core::Rng::fill_bytes(&mut rng, &mut nonce);
@@ -152,7 +153,7 @@ async fn welcome(
         bridge.directory().disconnect(&link, bridge.now());
         return Err(end);
     }
-    Ok((newcomer, link))
+    Ok((newcomer, link, orders_done))
 }
 
 /// Checks a hello off the async threads.
@@ -187,7 +188,9 @@ struct Session<'a> {
     link: LinkHandle,
     /// Rings when orders are waiting.
     orders: Arc<Notify>,
-    /// The highest order sent.
+    /// The highest order done.
+    done: u64,
+    /// The highest order sent over this channel, or done before.
     sent: u64,
     taken: Meter,
 }
@@ -259,6 +262,7 @@ impl Session<'_> {
                 let done =
                     move |tx: &mut dyn metastore::Tx| orders::acknowledge(tx, alias, seq, sent);
                 self.bridge.store().write(done).await.map_err(store_end)?;
+                self.done = self.done.max(seq.min(sent));
                 self.send_orders().await
             }
         }
@@ -266,16 +270,19 @@ impl Session<'_> {
 
     /// Sends what is queued and was not sent over this channel, a few at a time.
     async fn send_orders(&mut self) -> Result<(), ChannelEnd> {
-        let alias = self.link.alias;
-        let read = move |tx: &dyn metastore::Tx| tx.pending_orders(alias, 0, ORDERS_IN_FLIGHT_MAX);
-        let rows = self.bridge.store().read(read).await.map_err(store_end)?;
-        for row in rows.iter().filter(|row| row.seq > self.sent) {
-            let (keys, host) = (self.bridge.keys(), self.newcomer.id);
-            let order = orders::signed(keys, host, row).map_err(ChannelEnd::Store)?;
-            send(&mut self.socket, &FromBridge::Order { order }).await?;
+        let (alias, sent) = (self.link.alias, self.sent);
+        // Orders are numbered without gaps, so the difference counts those under way.
+        let room = ORDERS_IN_FLIGHT_MAX.saturating_sub(sent.saturating_sub(self.done));
+        let room = u32::try_from(room).unwrap_or(0);
+        if room == 0 {
+            return Ok(());
         }
-        if let Some(last) = rows.last() {
-            self.sent = self.sent.max(last.seq);
+        let read = move |tx: &dyn metastore::Tx| tx.pending_orders(alias, sent, room);
+        for row in self.bridge.store().read(read).await.map_err(store_end)? {
+            let (keys, host) = (self.bridge.keys(), self.newcomer.id);
+            let order = orders::signed(keys, host, &row).map_err(ChannelEnd::Store)?;
+            send(&mut self.socket, &FromBridge::Order { order }).await?;
+            self.sent = row.seq;
         }
         Ok(())
     }

@@ -10,8 +10,8 @@ use super::record::{Erasure, OpenUpload, UploadRecord};
 use crate::context::Context;
 use crate::orders::Deletions;
 
-/// Gives an open upload up; returns the Hosts that have new orders. Repeating it while its shards
-/// are being deleted is no error.
+/// Gives an open upload up; returns the Hosts that have new orders. One that is not open, or not
+/// any more, is left as it is, so repeating it is no error.
 ///
 /// # Errors
 /// [`OpenUploadError`].
@@ -21,8 +21,9 @@ pub fn abandon(
     account: &AccountId,
     upload: &UploadId,
 ) -> Result<Vec<HostAlias>, OpenUploadError> {
-    let not_open = OpenUploadError::NotOpen { upload: *upload };
-    let row = tx.upload(account, upload)?.ok_or(not_open)?;
+    let Some(row) = tx.upload(account, upload)? else {
+        return Ok(Vec::new());
+    };
     match UploadRecord::decode(&row.body) {
         Ok(UploadRecord::Open(open)) => Ok(abandon_row(tx, context, &row, &open)?),
         Ok(UploadRecord::Erasing(_)) => Ok(Vec::new()),

@@ -488,6 +488,9 @@ fn quota_is_reserved_by_plans_and_given_back_by_giving_up() {
         .unwrap();
 
     assert_eq!(reserved(&world), 0);
+    let context = world.context.clone();
+    let again = world.write(move |tx| abandon(tx, &context, &account, &upload));
+    assert_eq!(again.unwrap(), []);
     let late = world.receipts_of(&planned.page, planned.open.class, |_, host| Some(host));
     assert_eq!(code(world.receipts(upload, late)), ProblemCode::UploadState);
 }

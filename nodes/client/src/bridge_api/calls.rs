@@ -35,7 +35,8 @@ impl BridgeApi {
     /// [`BridgeError`], as of every call.
     pub async fn create_account(&self, account: &NewAccount) -> Result<(), BridgeError> {
         let call = Call::new(Method::POST, ACCOUNTS);
-        self.send_for_nothing(Request::with_body("open account", call, account)?.anyone()).await
+        self.send_for_nothing(Request::with_body("open account", call, account)?.anyone())
+            .await
     }
 }
 
@@ -55,7 +56,8 @@ impl BridgeApi {
     /// [`BridgeError`], as of every call.
     pub async fn put_device_list(&self, list: &PutDeviceList) -> Result<(), BridgeError> {
         let call = Call::new(Method::PUT, DEVICES);
-        self.send_for_nothing(Request::with_body("put device list", call, list)?).await
+        self.send_for_nothing(Request::with_body("put device list", call, list)?)
+            .await
     }
 
     /// What the account uses.
@@ -75,7 +77,11 @@ impl BridgeApi {
     /// [`BridgeError`], as of every call; [`not_found`](model::wire::ProblemCode::NotFound) where
     /// the volume has none yet.
     pub async fn root(&self, volume: &VolumeId) -> Result<RootAnswer, BridgeError> {
-        self.send(Request::get("get root", format!("/v1/volumes/{volume}/root"))).await
+        self.send(Request::get(
+            "get root",
+            format!("/v1/volumes/{volume}/root"),
+        ))
+        .await
     }
 
     /// Earlier roots of `volume`, newest first: at most `limit` with numbers below `before`.
@@ -102,7 +108,8 @@ impl BridgeApi {
         commit: &Commit,
     ) -> Result<Committed, BridgeError> {
         let call = Call::new(Method::PUT, format!("/v1/volumes/{volume}/root"));
-        self.send(Request::with_body("put root", call, commit)?).await
+        self.send(Request::with_body("put root", call, commit)?)
+            .await
     }
 
     /// Sealed pages by their hashes, at most 64; unknown ones are left out. The hashes of what
@@ -128,7 +135,8 @@ impl BridgeApi {
     pub async fn put_nodes(&self, nodes: &Nodes) -> Result<(), BridgeError> {
         at_most("put nodes", "pages", nodes.nodes.len(), NODES_PER_PUT_MAX)?;
         let call = Call::new(Method::PUT, NODES);
-        self.send_for_nothing(Request::with_body("put nodes", call, nodes)?).await
+        self.send_for_nothing(Request::with_body("put nodes", call, nodes)?)
+            .await
     }
 }
 
@@ -139,7 +147,12 @@ impl BridgeApi {
     /// # Errors
     /// [`BridgeError`], as of every call.
     pub async fn plan(&self, request: &UploadRequest) -> Result<Plan, BridgeError> {
-        at_most("plan upload", "blobs", request.blobs.len(), BLOBS_PER_UPLOAD_MAX)?;
+        at_most(
+            "plan upload",
+            "blobs",
+            request.blobs.len(),
+            BLOBS_PER_UPLOAD_MAX,
+        )?;
         let call = Call::new(Method::POST, UPLOADS);
         let request = Request::with_body("plan upload", call, request)?;
         self.send(request.repeat(Repeat::IfUnsent)).await
@@ -158,7 +171,11 @@ impl BridgeApi {
     ///
     /// # Errors
     /// [`BridgeError`], as of every call.
-    pub async fn more(&self, upload: &UploadId, request: &MoreRequest) -> Result<More, BridgeError> {
+    pub async fn more(
+        &self,
+        upload: &UploadId,
+        request: &MoreRequest,
+    ) -> Result<More, BridgeError> {
         at_most("get spares", "slots", request.slots.len(), MORE_SLOTS_MAX)?;
         let call = Call::new(Method::POST, format!("{UPLOADS}/{upload}/more"));
         let request = Request::with_body("get spares", call, request)?;
@@ -175,9 +192,15 @@ impl BridgeApi {
         page: &ReceiptPage,
     ) -> Result<(), BridgeError> {
         let count = page.segments.len();
-        at_most("put receipts", "segments", count, RECEIPT_SEGMENTS_PER_PAGE_MAX)?;
+        at_most(
+            "put receipts",
+            "segments",
+            count,
+            RECEIPT_SEGMENTS_PER_PAGE_MAX,
+        )?;
         let call = Call::new(Method::PUT, format!("{UPLOADS}/{upload}/receipts"));
-        self.send_for_nothing(Request::with_body("put receipts", call, page)?).await
+        self.send_for_nothing(Request::with_body("put receipts", call, page)?)
+            .await
     }
 
     /// Ends an upload by a root that refers to it. The Bridge takes the same commit again.
@@ -190,7 +213,8 @@ impl BridgeApi {
         commit: &Commit,
     ) -> Result<Committed, BridgeError> {
         let call = Call::new(Method::POST, format!("{UPLOADS}/{upload}/commit"));
-        self.send(Request::with_body("commit upload", call, commit)?).await
+        self.send(Request::with_body("commit upload", call, commit)?)
+            .await
     }
 
     /// Gives an upload up.
@@ -256,7 +280,12 @@ const fn at_most(
     limit: usize,
 ) -> Result<(), BridgeError> {
     if count > limit {
-        return Err(BridgeError::TooMany { call, what, count, limit });
+        return Err(BridgeError::TooMany {
+            call,
+            what,
+            count,
+            limit,
+        });
     }
     Ok(())
 }

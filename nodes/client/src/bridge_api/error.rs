@@ -103,7 +103,9 @@ impl BridgeError {
     /// The root that stands where a commit wanted to put its own.
     #[must_use]
     pub fn root_conflict(&self) -> Option<RootAnswer> {
-        let problem = self.problem().filter(|found| found.code == ProblemCode::RootConflict)?;
+        let problem = self
+            .problem()
+            .filter(|found| found.code == ProblemCode::RootConflict)?;
         serde_json::from_value(problem.facts.clone()).ok()
     }
 

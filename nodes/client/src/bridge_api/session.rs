@@ -3,11 +3,11 @@
 use std::fmt;
 
 use data_encoding::HEXLOWER;
+use http::Method;
 use model::crypto::SigningKey;
 use model::units::{AccountId, BridgeId, DeviceId};
 use model::wire::Signed;
 use model::wire::api::{SESSIONS, Session, SignIn};
-use http::Method;
 use net::Call;
 
 use super::{BridgeApi, BridgeError, Repeat, Request};
@@ -72,26 +72,36 @@ impl BridgeApi {
 
     /// Drops the session, unless another call has renewed it meanwhile.
     pub(super) fn forget_session(&self, used: Option<&str>) {
-        if self.session().is_some_and(|session| Some(session.token.as_str()) == used) {
+        if self
+            .session()
+            .is_some_and(|session| Some(session.token.as_str()) == used)
+        {
             self.set_session(None);
         }
     }
 
     fn live_token(&self) -> Option<String> {
         let soon = self.inner.environment.now().plus_ms(SESSION_MS_MIN);
-        self.session().filter(|session| session.expires > soon).map(|session| session.token)
+        self.session()
+            .filter(|session| session.expires > soon)
+            .map(|session| session.token)
     }
 }
 
 pub(super) fn with_token(call: Call, token: &str) -> Result<Call, BridgeError> {
-    let mut value = http::HeaderValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| BridgeError::Token)?;
+    let mut value =
+        http::HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| BridgeError::Token)?;
     value.set_sensitive(true);
     Ok(call.header(http::header::AUTHORIZATION, value))
 }
 
 impl fmt::Display for SignInKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "account {} at bridge {}", self.account.short(), self.bridge.short())
+        write!(
+            f,
+            "account {} at bridge {}",
+            self.account.short(),
+            self.bridge.short()
+        )
     }
 }

@@ -52,7 +52,9 @@ impl Goal {
         if !self.wanted.is_empty() && states.get(self.wanted.clone())?.iter().all(|s| direct(*s)) {
             return self.wanted.clone().find(untried);
         }
-        (0..states.len()).filter(untried).min_by_key(|index| rank(*index))
+        (0..states.len())
+            .filter(untried)
+            .min_by_key(|index| rank(*index))
     }
 
     fn is_reached_by(&self, states: &[ShardState], counts: impl Fn(ShardState) -> bool) -> bool {
@@ -120,7 +122,9 @@ mod tests {
         states[2] = Failed;
         assert_eq!(all_next(&goal, &mut states), [0, 1, 3, 4]);
         assert!(!goal.is_reached(&states));
-        [0, 1, 3, 4].into_iter().for_each(|index| states[index] = Good);
+        [0, 1, 3, 4]
+            .into_iter()
+            .for_each(|index| states[index] = Good);
         assert!(goal.is_reached(&states));
     }
 
@@ -136,6 +140,9 @@ mod tests {
     #[test]
     fn nothing_is_left_when_everything_failed() {
         let goal = Goal { k: K, wanted: 0..K };
-        assert_eq!(next(&goal, &[Failed, Lost, Failed, Good, Good, Good, Late, Lost]), None);
+        assert_eq!(
+            next(&goal, &[Failed, Lost, Failed, Good, Good, Good, Late, Lost]),
+            None
+        );
     }
 }

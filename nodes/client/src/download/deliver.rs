@@ -38,7 +38,9 @@ impl Pieces {
     pub(super) fn new(mut pieces: Vec<Piece>) -> Self {
         pieces.retain(|piece| piece.range.start != piece.range.end);
         pieces.sort_by_key(|piece| piece.range.start);
-        let overlap = pieces.windows(2).any(|two| two[0].range.end > two[1].range.start);
+        let overlap = pieces
+            .windows(2)
+            .any(|two| two[0].range.end > two[1].range.start);
         Self { pieces, overlap }
     }
 
@@ -47,7 +49,9 @@ impl Pieces {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.iter().map(|piece| piece.range.end.saturating_sub(piece.range.start)).sum()
+        self.iter()
+            .map(|piece| piece.range.end.saturating_sub(piece.range.start))
+            .sum()
     }
 
     pub(super) fn in_order(&self) -> bool {
@@ -57,7 +61,10 @@ impl Pieces {
     /// The segments that hold any of it, rising, each once.
     pub(super) fn segments(&self, shape: Shape) -> Vec<Range<u64>> {
         let mut runs: Vec<Range<u64>> = Vec::new();
-        for run in self.iter().filter_map(|piece| shape.segments_of_range(piece.range.clone()).ok()) {
+        for run in self
+            .iter()
+            .filter_map(|piece| shape.segments_of_range(piece.range.clone()).ok())
+        {
             match runs.last_mut() {
                 Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
                 _ => runs.push(run),
@@ -73,7 +80,9 @@ impl Pieces {
         let shard = |at: u64| u16::try_from((at - here.start) / size).unwrap_or(u16::MAX);
         let parts = self.iter().filter_map(|piece| overlap(&piece.range, &here));
         let first_last = parts.map(|part| (shard(part.start), shard(part.end - 1)));
-        first_last.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).map_or(0..0, |(a, b)| a..b + 1)
+        first_last
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+            .map_or(0..0, |(a, b)| a..b + 1)
     }
 
     /// Decrypts what is wanted of a segment and hands it to the sinks; returns how many bytes.
@@ -100,9 +109,12 @@ impl Pieces {
         shard: &mut Buffer,
         shard_start: u64,
     ) -> io::Result<()> {
-        let at = |blob_offset: u64| usize::try_from(blob_offset - shard_start).unwrap_or(usize::MAX);
+        let at =
+            |blob_offset: u64| usize::try_from(blob_offset - shard_start).unwrap_or(usize::MAX);
         let outside = || io::Error::from(io::ErrorKind::UnexpectedEof);
-        let bytes = shard.get_mut(at(part.start)..at(part.end)).ok_or_else(outside)?;
+        let bytes = shard
+            .get_mut(at(part.start)..at(part.end))
+            .ok_or_else(outside)?;
         let offset = part.start - piece.range.start;
         let mut cipher = FileCipher::new(&piece.file_secret);
         cipher.apply(piece.file_offset + offset, bytes);

@@ -106,7 +106,12 @@ async fn receive(
     let began = Instant::now();
     let others = transfer.hosts().in_flight(&place.host.id);
     let call = get_call(place, id, FIRST_BYTE + FIRST_BYTE_PER_TRANSFER * others);
-    let reply = transfer.dialer().send(&place.host.endpoint, &call).await?.success().await?;
+    let reply = transfer
+        .dialer()
+        .send(&place.host.endpoint, &call)
+        .await?
+        .success()
+        .await?;
     if reply.status() != StatusCode::OK {
         let (peer, status) = (reply.peer().to_owned(), reply.status());
         return Err(CallError::Status { peer, status }.into());
@@ -115,7 +120,11 @@ async fn receive(
     if fill(reply, buffer, progress).await? != id {
         return Err(GetError::BadShard);
     }
-    Ok(Measure { bytes: buffer.len(), first, rest: began.elapsed().saturating_sub(first) })
+    Ok(Measure {
+        bytes: buffer.len(),
+        first,
+        rest: began.elapsed().saturating_sub(first),
+    })
 }
 
 /// Fills `buffer` with the body, which must be exactly as long, and hashes it on the way, while
@@ -131,7 +140,11 @@ async fn fill(
     while let Some(chunk) = reply.chunk().await? {
         let end = bytes + chunk.len();
         let gap = buffer.get_mut(bytes..end);
-        gap.ok_or(GetError::Length { bytes: end, expected })?.copy_from_slice(&chunk);
+        gap.ok_or(GetError::Length {
+            bytes: end,
+            expected,
+        })?
+        .copy_from_slice(&chunk);
         bytes = end;
         hasher.advance(buffer.get(..bytes).unwrap_or_default());
         progress.shard_bytes_received.add(chunk.len() as u64);

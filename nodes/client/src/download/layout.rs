@@ -45,15 +45,24 @@ pub(super) struct LayoutDesk {
 impl LayoutDesk {
     async fn page(&self, first: u64, limit: u64) -> Result<Layout, DownloadError> {
         let page = self.api.layout(&self.blob, first, limit, &self.payer).await;
-        let page =
-            page.map_err(|source| DownloadError::FetchLayout { blob: self.blob, source })?;
+        let page = page.map_err(|source| DownloadError::FetchLayout {
+            blob: self.blob,
+            source,
+        })?;
         let fits = page.length == self.shape.length() && page.class == self.shape.class();
-        if fits && !page.segments.is_empty() { Ok(page) } else { Err(self.bad(first)) }
+        if fits && !page.segments.is_empty() {
+            Ok(page)
+        } else {
+            Err(self.bad(first))
+        }
     }
 
     /// Where the shards of `segment` are now; `None` where the Bridge does not say.
     pub(super) async fn refresh(&self, segment: u64) -> Option<ReadPlaces> {
-        let page = timeout(REFRESH_WITHIN, self.page(segment, 1)).await.ok()?.ok()?;
+        let page = timeout(REFRESH_WITHIN, self.page(segment, 1))
+            .await
+            .ok()?
+            .ok()?;
         let hosts = dialable(&page);
         self.places(&hosts, page.segments.first()?, segment).ok()
     }
@@ -69,19 +78,30 @@ impl LayoutDesk {
         }
         let place = |host: u16, ticket: &[u8]| {
             let host = Arc::clone(hosts.get(usize::from(host))?);
-            Some(ReadPlace { host, ticket: ticket.to_vec() })
+            Some(ReadPlace {
+                host,
+                ticket: ticket.to_vec(),
+            })
         };
         let shards = layout.shards.iter();
-        Ok(shards.map(|shard| place(shard.host?, &shard.ticket.as_ref()?.0)).collect())
+        Ok(shards
+            .map(|shard| place(shard.host?, &shard.ticket.as_ref()?.0))
+            .collect())
     }
 
     const fn bad(&self, segment: u64) -> DownloadError {
-        DownloadError::BadLayout { blob: self.blob, segment }
+        DownloadError::BadLayout {
+            blob: self.blob,
+            segment,
+        }
     }
 }
 
 fn dialable(page: &Layout) -> Vec<Arc<Host>> {
-    page.hosts.iter().map(|address| Arc::new(Host::new(address))).collect()
+    page.hosts
+        .iter()
+        .map(|address| Arc::new(Host::new(address)))
+        .collect()
 }
 
 /// The layouts of a range of segments, in order.
@@ -115,7 +135,11 @@ impl LayoutFeed {
                     return self.desk.places(&self.hosts, &layout, segment);
                 }
             }
-            let page = self.pages.recv().await.ok_or_else(|| self.desk.bad(segment))??;
+            let page = self
+                .pages
+                .recv()
+                .await
+                .ok_or_else(|| self.desk.bad(segment))??;
             self.hosts = dialable(&page);
             self.ready = page.segments.into();
         }

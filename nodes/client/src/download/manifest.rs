@@ -32,7 +32,11 @@ pub(super) struct ManifestReader {
 impl ManifestReader {
     pub(super) fn new(api: BridgeApi, access: &BlobAccess) -> Self {
         let manifest = Manifest::new(access.blob, access.secret.clone(), access.manifest);
-        Self { api, blob: access.blob, manifest }
+        Self {
+            api,
+            blob: access.blob,
+            manifest,
+        }
     }
 
     /// The blob's shape.
@@ -49,7 +53,11 @@ impl ManifestReader {
     pub(super) async fn ids(&mut self, segment: u64) -> Result<Vec<ShardId>, DownloadError> {
         let blob = self.blob;
         loop {
-            match self.manifest.segment(segment).map_err(|source| refused(blob, source))? {
+            match self
+                .manifest
+                .segment(segment)
+                .map_err(|source| refused(blob, source))?
+            {
                 Step::Ready(ids) => return Ok(ids.to_vec()),
                 Step::Need(pages) => self.fetch(&pages).await?,
             }
@@ -63,7 +71,9 @@ impl ManifestReader {
         for page in pages {
             let node = nodes.nodes.iter().find(|node| node.hash == *page);
             let node = node.ok_or(DownloadError::NoManifest { blob, page: *page })?;
-            self.manifest.accept(&node.body.0).map_err(|source| refused(blob, source))?;
+            self.manifest
+                .accept(&node.body.0)
+                .map_err(|source| refused(blob, source))?;
         }
         Ok(())
     }

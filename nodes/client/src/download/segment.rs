@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use erasure::{Code, hash_shards};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -19,6 +18,7 @@ use super::DownloadError;
 use super::choose::{Goal, ShardState};
 use super::get::{GetError, get_shard};
 use super::layout::{LayoutDesk, ReadPlace, ReadPlaces};
+use super::restore::restore;
 use crate::transfer::buffers::{Buffer, Room};
 use crate::transfer::hosts::{Strike, Way};
 use crate::transfer::{Progress, Transfer, chain};
@@ -51,7 +51,8 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn id(&self, index: usize) -> ShardId {
+    /// What shard `index` must be.
+    pub(super) fn id(&self, index: usize) -> ShardId {
         let at = if self.ids.len() == 1 { 0 } else { index };
         self.ids.get(at).copied().unwrap_or_default()
     }
@@ -61,7 +62,10 @@ impl Wanted {
             Class::Mirrors { .. } => 0..0,
             Class::Coded { .. } => usize::from(self.shards.start)..usize::from(self.shards.end),
         };
-        Goal { k: usize::from(self.class.k()), wanted }
+        Goal {
+            k: usize::from(self.class.k()),
+            wanted,
+        }
     }
 }
 
@@ -139,8 +143,14 @@ impl<'a> Fetching<'a> {
             if self.gets.is_empty() && !self.ask_again().await {
                 return (Err(self.too_few()), self.reports);
             }
-            let look = self.asked_at.keys().filter_map(|index| self.late_at(*index)).min();
-            let look = look.map_or(LOOK_AGAIN, |at| at.saturating_duration_since(Instant::now()));
+            let look = self
+                .asked_at
+                .keys()
+                .filter_map(|index| self.late_at(*index))
+                .min();
+            let look = look.map_or(LOOK_AGAIN, |at| {
+                at.saturating_duration_since(Instant::now())
+            });
             tokio::select! {
                 Some((index, got)) = self.gets.next() => self.note(index, got),
                 () = sleep(look.min(LOOK_AGAIN)) => self.mark_late(),
@@ -152,14 +162,27 @@ impl<'a> Fetching<'a> {
 
     /// Whom to ask first: Hosts that are there and not slow, data before parity, idle before busy.
     fn rank(&self, index: usize) -> (bool, bool, bool, u32, usize) {
-        let Some(Some(place)) = self.places.get(index) else { return (true, true, true, 0, index) };
-        let (book, size) = (self.road.transfer.hosts(), self.wanted.segment.shard_size.as_usize());
+        let Some(Some(place)) = self.places.get(index) else {
+            return (true, true, true, 0, index);
+        };
+        let (book, size) = (
+            self.road.transfer.hosts(),
+            self.wanted.segment.shard_size.as_usize(),
+        );
         let usual = book.expected_of_all(Way::Down, size).unwrap_or_default();
-        let own = book.expected(&place.host.id, Way::Down, size).unwrap_or_default();
+        let own = book
+            .expected(&place.host.id, Way::Down, size)
+            .unwrap_or_default();
         let is_slow = own > usual * SLOW_TIMES + SLOW_MARGIN;
         let is_parity = index >= usize::from(self.wanted.class.k()) && self.goal.k > 1;
         let is_away = !place.host.online || book.is_avoided(&place.host.id);
-        (is_away, is_slow, is_parity, book.in_flight(&place.host.id), index)
+        (
+            is_away,
+            is_slow,
+            is_parity,
+            book.in_flight(&place.host.id),
+            index,
+        )
     }
 
     fn ask(&mut self, index: usize) {
@@ -181,15 +204,19 @@ impl<'a> Fetching<'a> {
         match got {
             Ok(buffer) => {
                 self.set(index, ShardState::Good);
-                self.good.insert(u16::try_from(index).unwrap_or(u16::MAX), buffer);
+                self.good
+                    .insert(u16::try_from(index).unwrap_or(u16::MAX), buffer);
                 self.road.progress.shards.add(1);
             }
             Err(error) => {
                 let saw = error.sighting();
-                self.set(index, match saw {
-                    Sighting::BadShard => ShardState::Lost,
-                    _ => ShardState::Failed,
-                });
+                self.set(
+                    index,
+                    match saw {
+                        Sighting::BadShard => ShardState::Lost,
+                        _ => ShardState::Failed,
+                    },
+                );
                 self.failed(index, chain(&error));
                 self.report(index, saw);
             }
@@ -216,11 +243,18 @@ impl<'a> Fetching<'a> {
 
     /// Those that are late when the segment is there were overtaken.
     fn strike_overtaken(&mut self) {
-        let late = self.states.iter().enumerate().filter(|(_, state)| **state == ShardState::Late);
+        let late = self
+            .states
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| **state == ShardState::Late);
         let late: Vec<usize> = late.map(|(index, _)| index).collect();
         for index in late {
             if let Some(Some(place)) = self.places.get(index) {
-                self.road.transfer.hosts().strike(&place.host.id, Strike::Slow);
+                self.road
+                    .transfer
+                    .hosts()
+                    .strike(&place.host.id, Strike::Slow);
             }
             self.report(index, Sighting::Slow);
         }
@@ -251,7 +285,8 @@ impl<'a> Fetching<'a> {
             let state = self.states.get(index).copied();
             if place.is_none() && state == Some(ShardState::Untried) {
                 self.set(index, ShardState::Lost);
-                self.failures.push((format!("shard {index}"), "no host has it".to_owned()));
+                self.failures
+                    .push((format!("shard {index}"), "no host has it".to_owned()));
             }
         }
         self.places = places;
@@ -274,13 +309,22 @@ impl<'a> Fetching<'a> {
     fn report(&mut self, index: usize, saw: Sighting) {
         if let Some(Some(place)) = self.places.get(index) {
             let (shard, blob) = (Some(self.wanted.id(index)), Some(self.wanted.blob));
-            self.reports.push(Report { host: place.host.id, saw, shard, blob });
+            self.reports.push(Report {
+                host: place.host.id,
+                saw,
+                shard,
+                blob,
+            });
         }
     }
 
     fn too_few(&mut self) -> DownloadError {
         let count = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
-        let bad = self.reports.iter().filter(|report| report.saw == Sighting::BadShard).count();
+        let bad = self
+            .reports
+            .iter()
+            .filter(|report| report.saw == Sighting::BadShard)
+            .count();
         DownloadError::TooFewShards {
             blob: self.wanted.blob,
             segment: self.wanted.segment.index,
@@ -301,55 +345,13 @@ fn get<'a>(
     let size = wanted.segment.shard_size.as_usize();
     async move {
         let buffer = road.transfer.buffers().take(size, &wanted.room);
-        get_shard(&road.transfer, &place, wanted.id(index), buffer, &road.progress).await
+        get_shard(
+            &road.transfer,
+            &place,
+            wanted.id(index),
+            buffer,
+            &road.progress,
+        )
+        .await
     }
-}
-
-/// The wanted data shards, those that did not come restored from the others and checked.
-async fn restore(
-    road: &Road,
-    wanted: Wanted,
-    mut good: BTreeMap<u16, Buffer>,
-) -> Result<FetchedSegment, DownloadError> {
-    let segment = wanted.segment;
-    if let Class::Mirrors { .. } = wanted.class {
-        let shards = good.pop_first().map(|(_, buffer)| (0, buffer)).into_iter().collect();
-        return Ok(FetchedSegment { segment, shards });
-    }
-    if wanted.shards.clone().any(|index| !good.contains_key(&index)) {
-        road.progress.segments_degraded.add(1);
-        let transfer = road.transfer.clone();
-        let restored = tokio::task::spawn_blocking(move || decode(&transfer, &wanted, good));
-        good = restored.await.map_err(|_| DownloadError::Interrupted)??;
-    }
-    Ok(FetchedSegment { segment, shards: good })
-}
-
-fn decode(
-    transfer: &Transfer,
-    wanted: &Wanted,
-    mut good: BTreeMap<u16, Buffer>,
-) -> Result<BTreeMap<u16, Buffer>, DownloadError> {
-    let (blob, segment) = (wanted.blob, wanted.segment.index);
-    let size = wanted.segment.shard_size.as_usize();
-    let missing: Vec<u16> = wanted.shards.clone().filter(|i| !good.contains_key(i)).collect();
-    let mut restored: Vec<Buffer> =
-        missing.iter().map(|_| transfer.buffers().take(size, &wanted.room)).collect();
-    let present: Vec<(u16, &[u8])> = good.iter().map(|(index, shard)| (*index, &**shard)).collect();
-    let mut outs: Vec<&mut [u8]> = restored.iter_mut().map(|shard| &mut **shard).collect();
-    let code = Code::new(wanted.class.k(), wanted.class.n());
-    // k good shards of one size are here, so this cannot fail but by a fault of ours.
-    let decoded = code.map(|code| code.restore_each(&present, &missing, &mut outs).is_ok());
-    if decoded != Ok(true) {
-        return Err(DownloadError::Interrupted);
-    }
-    let slices: Vec<&[u8]> = restored.iter().map(|shard| &**shard).collect();
-    for (index, id) in missing.iter().zip(hash_shards(&slices)) {
-        let shard = wanted.id(usize::from(*index));
-        if id != shard {
-            return Err(DownloadError::Inconsistent { blob, segment, shard });
-        }
-    }
-    good.extend(missing.into_iter().zip(restored));
-    Ok(good)
 }

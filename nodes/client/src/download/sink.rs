@@ -72,7 +72,10 @@ impl<W: Write + Send> Sink for StreamSink<W> {
     }
 
     fn write_at(&self, _offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_all(bytes)
     }
 }
 

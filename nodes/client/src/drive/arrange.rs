@@ -78,11 +78,22 @@ impl Drive {
                     std::iter::successors(Some(path.clone()), TreePath::parent).collect();
                 above.retain(|path| path.name().is_some());
                 above.reverse();
-                intents.extend(above.into_iter().map(|path| Intent::Folder { path, meta: None }));
+                intents.extend(
+                    above
+                        .into_iter()
+                        .map(|path| Intent::Folder { path, meta: None }),
+                );
             } else {
                 let mtime = mtime(self.environment.now());
-                let meta = Meta { mtime, mode: FOLDER_MODE, ..Meta::default() };
-                intents.push(Intent::Exactly(Change::MakeFolder { path: path.clone(), meta }));
+                let meta = Meta {
+                    mtime,
+                    mode: FOLDER_MODE,
+                    ..Meta::default()
+                };
+                intents.push(Intent::Exactly(Change::MakeFolder {
+                    path: path.clone(),
+                    meta,
+                }));
             }
         }
         let refused = self.committer(head).commit(&intents, None).await?;
@@ -107,11 +118,19 @@ impl Drive {
         let there = snapshot.find(&to.path).await?;
         let into_folder = there.is_some_and(|entry| matches!(entry.kind, Kind::Folder(_)));
         let mut intents = Vec::with_capacity(from.len());
-        for TypedPath { path: from_path, .. } in from {
+        for TypedPath {
+            path: from_path, ..
+        } in from
+        {
             let name = from_path.name().ok_or(ArrangeError::TopFolder)?;
             let entry = snapshot.entry(from_path).await?;
             let is_folder = matches!(entry.kind, Kind::Folder(_));
-            let to = target(to, name, into_folder, from.len() > 1 || (to.slash && !is_folder))?;
+            let to = target(
+                to,
+                name,
+                into_folder,
+                from.len() > 1 || (to.slash && !is_folder),
+            )?;
             let from = from_path.clone();
             intents.push(Intent::Exactly(match arrangement {
                 Arrangement::Move => Change::Move { from, to },
@@ -131,7 +150,9 @@ fn target(
 ) -> Result<TreePath, ArrangeError> {
     match (into_folder, folder_wanted) {
         (true, _) => Ok(to.path.clone().join(name.clone())?),
-        (false, true) => Err(ArrangeError::FolderNeeded { path: to.path.clone() }),
+        (false, true) => Err(ArrangeError::FolderNeeded {
+            path: to.path.clone(),
+        }),
         (false, false) => Ok(to.path.clone()),
     }
 }
@@ -145,9 +166,18 @@ mod tests {
         let to = |typed: &[u8]| TypedPath::parse(typed).unwrap();
         let name = Name::new(b"f").unwrap();
         let path = |text: &[u8]| TreePath::parse(text).unwrap();
-        assert_eq!(target(&to(b"/d"), &name, true, false).unwrap(), path(b"/d/f"));
-        assert_eq!(target(&to(b"/d/"), &name, true, true).unwrap(), path(b"/d/f"));
-        assert_eq!(target(&to(b"/new"), &name, false, false).unwrap(), path(b"/new"));
+        assert_eq!(
+            target(&to(b"/d"), &name, true, false).unwrap(),
+            path(b"/d/f")
+        );
+        assert_eq!(
+            target(&to(b"/d/"), &name, true, true).unwrap(),
+            path(b"/d/f")
+        );
+        assert_eq!(
+            target(&to(b"/new"), &name, false, false).unwrap(),
+            path(b"/new")
+        );
         assert!(matches!(
             target(&to(b"/new/"), &name, false, true),
             Err(ArrangeError::FolderNeeded { .. })

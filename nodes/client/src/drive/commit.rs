@@ -139,13 +139,21 @@ impl Drive {
     /// Commits on top of `head`, which is also what the caller's decisions were based on.
     pub(super) fn committer(&self, head: Head) -> Committer<'_> {
         let known = [head.tree.clone(), head.tree.clone()];
-        Committer { drive: self, head, known, foreign: false }
+        Committer {
+            drive: self,
+            head,
+            known,
+            foreign: false,
+        }
     }
 
     /// A tree without entries, for a volume without a root.
     pub(super) fn empty_tree(&self) -> (Tree, model::formats::root::RootKeys) {
         let key = self.draw_secret();
-        let top = model::formats::root::RootKeys { top: key.clone(), previous: None };
+        let top = model::formats::root::RootKeys {
+            top: key.clone(),
+            previous: None,
+        };
         let mut edit = self.first_edit(&key);
         let made = self.pages.make(|store| edit.finish(store));
         let hash = made.map(|commit| self.keep(&commit)).unwrap_or_default();
@@ -158,7 +166,10 @@ impl Drive {
     }
 
     fn keep(&self, commit: &tree::Commit) -> model::units::NodeHash {
-        commit.added.iter().for_each(|page| self.pages.keep(&page.hash(), page.bytes()));
+        commit
+            .added
+            .iter()
+            .for_each(|page| self.pages.keep(&page.hash(), page.bytes()));
         commit.top
     }
 
@@ -183,7 +194,9 @@ impl Committer<'_> {
     ) -> Result<Vec<Refused>, CommitError> {
         let home = self.drive.home.clone();
         let lock = tokio::task::spawn_blocking(move || home.lock()).await;
-        let lock = lock.map_err(|_| CommitError::Overtaken)?.map_err(CommitError::Lock)?;
+        let lock = lock
+            .map_err(|_| CommitError::Overtaken)?
+            .map_err(CommitError::Lock)?;
         let outcome = self.commit_locked(intents, upload).await;
         drop(lock);
         outcome
@@ -233,13 +246,19 @@ impl Committer<'_> {
                     Intent::Exactly(_) => return Err(error.into()),
                     Intent::Put(change) => refused.extend(refusal(change, error)),
                     Intent::Folder { path, .. } => {
-                        refused.push(Refused { path: path.clone(), error });
+                        refused.push(Refused {
+                            path: path.clone(),
+                            error,
+                        });
                     }
                 },
                 Err(error) => return Err(error),
             }
         }
-        let commit = drive.pages.with(|store| Ok::<_, ReadError>(edit.finish(store)?)).await?;
+        let commit = drive
+            .pages
+            .with(|store| Ok::<_, ReadError>(edit.finish(store)?))
+            .await?;
         Ok((commit, refused))
     }
 
@@ -274,7 +293,11 @@ impl Committer<'_> {
                 self.apply(edit, &Change::SetMeta { path, meta }).await
             }
             (None, meta) => {
-                let fresh = Meta { mode: 0o755, mtime: self.now(), ..Meta::default() };
+                let fresh = Meta {
+                    mode: 0o755,
+                    mtime: self.now(),
+                    ..Meta::default()
+                };
                 let change = Change::MakeFolder {
                     path: path.clone(),
                     meta: meta.cloned().unwrap_or(fresh),
@@ -290,18 +313,37 @@ impl Committer<'_> {
 
     /// Renames what somebody else made meanwhile where `change` wants to put something.
     async fn step_aside(&self, edit: &mut TreeEdit, change: &Change) -> Result<(), CommitError> {
-        let Some(path) = put_path(change) else { return Ok(()) };
-        let Some(theirs) = self.entry_in(&self.head.tree, path).await? else { return Ok(()) };
+        let Some(path) = put_path(change) else {
+            return Ok(());
+        };
+        let Some(theirs) = self.entry_in(&self.head.tree, path).await? else {
+            return Ok(());
+        };
         if matches!(theirs.kind, Kind::Folder(_)) || is_same(&theirs, change) {
             return Ok(());
         }
         for known in &self.known {
-            if self.entry_in(known, path).await?.is_some_and(|ours| ours.id == theirs.id) {
+            if self
+                .entry_in(known, path)
+                .await?
+                .is_some_and(|ours| ours.id == theirs.id)
+            {
                 return Ok(());
             }
         }
-        let Some(to) = self.conflict_path(path) else { return Ok(()) };
-        match self.apply(edit, &Change::Move { from: path.clone(), to }).await {
+        let Some(to) = self.conflict_path(path) else {
+            return Ok(());
+        };
+        match self
+            .apply(
+                edit,
+                &Change::Move {
+                    from: path.clone(),
+                    to,
+                },
+            )
+            .await
+        {
             // Another source of this batch moved it already.
             Err(CommitError::Edit(EditError::NotFound { .. })) => Ok(()),
             other => other,
@@ -314,7 +356,10 @@ impl Committer<'_> {
         let device = self.head.devices.device(&root.device());
         let device = device.map_or_else(|| root.device().short(), |device| device.name.clone());
         let tail = format!(" (conflict {device} {})", utc(root.unverified().time));
-        let tail: String = tail.chars().map(|char| if char == '/' { '-' } else { char }).collect();
+        let tail: String = tail
+            .chars()
+            .map(|char| if char == '/' { '-' } else { char })
+            .collect();
         let name = path.name()?.as_bytes();
         let room = tree::NAME_BYTES_MAX.saturating_sub(tail.len());
         let stem = name.get(..name.len().min(room)).unwrap_or(name);
@@ -350,13 +395,17 @@ impl Committer<'_> {
             lineage,
             top: edited.top,
             epoch,
-            sealed_keys: self.head.keys.seal(&self.drive.keys.volume, &account, &volume, epoch),
+            sealed_keys: self
+                .head
+                .keys
+                .seal(&self.drive.keys.volume, &account, &volume, epoch),
             device_list: self.head.devices.hash(),
             time: self.drive.environment.now(),
             pins: Vec::new(),
             locations: Vec::new(),
         };
-        root.sign(&self.drive.keys.device).map_err(CommitError::Sign)
+        root.sign(&self.drive.keys.device)
+            .map_err(CommitError::Sign)
     }
 
     /// Sends the commit; returns the root that stands there instead, if one does.
@@ -382,7 +431,9 @@ impl Committer<'_> {
             commit.nodes.extend(edited.added.iter().map(node_body));
         } else {
             self.send_pages(&edited.added).await?;
-            commit.pending.extend(edited.added.iter().map(SealedPage::hash));
+            commit
+                .pending
+                .extend(edited.added.iter().map(SealedPage::hash));
         }
         let api = self.drive.transfer.api();
         let answer = match upload {
@@ -422,12 +473,22 @@ impl Committer<'_> {
     /// Takes the committed state for the current one.
     fn settle(&mut self, edited: &tree::Commit, signed: SignedRoot) -> Result<(), CommitError> {
         let top = self.drive.keep(edited);
-        edited.retired.iter().for_each(|page| self.drive.pages.forget(page));
-        self.drive.home.see_root(signed.bytes()).map_err(CommitError::Remember)?;
+        edited
+            .retired
+            .iter()
+            .for_each(|page| self.drive.pages.forget(page));
+        self.drive
+            .home
+            .see_root(&signed)
+            .map_err(CommitError::Remember)?;
         let tree = Tree::new(self.drive.settings.volume, self.head.keys.top.clone(), top);
         let [start, _] = self.known.clone();
         self.known = [start, tree.clone()];
-        self.head = Head { root: Some(signed), tree, ..self.head.clone() };
+        self.head = Head {
+            root: Some(signed),
+            tree,
+            ..self.head.clone()
+        };
         self.foreign = false;
         Ok(())
     }
@@ -440,7 +501,10 @@ impl Committer<'_> {
 /// The tree's form of `time`.
 pub(super) fn mtime(time: UnixMs) -> tree::Mtime {
     let nanos = u32::try_from(time.0 % 1_000).unwrap_or(0) * 1_000_000;
-    tree::Mtime { seconds: i64::try_from(time.0 / 1_000).unwrap_or(i64::MAX), nanos }
+    tree::Mtime {
+        seconds: i64::try_from(time.0 / 1_000).unwrap_or(i64::MAX),
+        nanos,
+    }
 }
 
 fn blob_changes(edited: &tree::Commit) -> Vec<BlobChange> {
@@ -453,7 +517,10 @@ fn blob_changes(edited: &tree::Commit) -> Vec<BlobChange> {
 }
 
 fn node_body(page: &SealedPage) -> NodeBody {
-    NodeBody { hash: page.hash(), body: Base64(page.bytes().to_vec()) }
+    NodeBody {
+        hash: page.hash(),
+        body: Base64(page.bytes().to_vec()),
+    }
 }
 
 const fn put_path(change: &Change) -> Option<&TreePath> {
@@ -468,7 +535,10 @@ const fn put_path(change: &Change) -> Option<&TreePath> {
 }
 
 fn refusal(change: &Change, error: EditError) -> Option<Refused> {
-    put_path(change).map(|path| Refused { path: path.clone(), error })
+    put_path(change).map(|path| Refused {
+        path: path.clone(),
+        error,
+    })
 }
 
 /// Whether `entry` already is what `change` wants to put.
@@ -491,7 +561,11 @@ fn utc(time: UnixMs) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_of_year = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_of_year + 2) / 5 + 1;
-    let month = if month_of_year < 10 { month_of_year + 3 } else { month_of_year - 9 };
+    let month = if month_of_year < 10 {
+        month_of_year + 3
+    } else {
+        month_of_year - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}-{minute:02}-{second:02}")

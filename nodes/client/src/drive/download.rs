@@ -31,8 +31,8 @@ use crate::transfer::FailureKind;
 use folders::Folders;
 use part::PartSink;
 use source::Start;
-use target::{Attributes, Target};
 pub use target::TargetError;
+use target::{Attributes, Target};
 
 /// Entries taken at a time.
 const WINDOW_ENTRIES: usize = 8_192;
@@ -132,6 +132,20 @@ impl GetError {
     }
 }
 
+/// A failure whose reason was told with another file.
+#[derive(Debug, thiserror::Error)]
+enum Untold {
+    /// Others failed for want of Hosts before it.
+    #[error("not tried, as other files found too few hosts")]
+    NotTried,
+    /// It lies in the same blob as one that failed.
+    #[error("failed with `{with}`, with which it is packed")]
+    PackedWith {
+        /// The file that the reason was told with.
+        with: TreePath,
+    },
+}
+
 /// A file or symlink, and where it goes below the target.
 #[derive(Clone, Debug)]
 struct Wanted {
@@ -188,7 +202,13 @@ impl Drive {
         }
         let starts = source::starts(request, &snapshot).await?;
         let mut report = GetReport::default();
-        for Start { path, entry, target, below } in starts {
+        for Start {
+            path,
+            entry,
+            target,
+            below,
+        } in starts
+        {
             let mut get = Get {
                 drive: self,
                 tally: Arc::clone(tally),
@@ -199,7 +219,11 @@ impl Drive {
                 starved: None,
                 report,
             };
-            let start = Wanted { path: path.clone(), below, entry };
+            let start = Wanted {
+                path: path.clone(),
+                below,
+                entry,
+            };
             get.tree(start, &snapshot).await?;
             report = get.report;
         }
@@ -211,12 +235,19 @@ impl Drive {
 impl Get<'_> {
     async fn tree(&mut self, start: Wanted, snapshot: &super::Snapshot) -> Result<(), GetError> {
         let (base, below) = (start.path.names().len(), start.below.clone());
-        let mut walk = start.entry.folder().map(|folder| snapshot.walk(folder, start.path.clone()));
+        let mut walk = start
+            .entry
+            .folder()
+            .map(|folder| snapshot.walk(folder, start.path.clone()));
         let mut window = Window::default();
         self.collect(&mut window, start);
         if let Some(walk) = &mut walk {
             while let Some(Walked { path, entry }) = walk.next().await? {
-                let names = path.names().iter().skip(base).map(|name| name.as_bytes().to_vec());
+                let names = path
+                    .names()
+                    .iter()
+                    .skip(base)
+                    .map(|name| name.as_bytes().to_vec());
                 let below = below.iter().cloned().chain(names).collect();
                 self.collect(&mut window, Wanted { path, below, entry });
                 if window.entries >= WINDOW_ENTRIES {
@@ -250,10 +281,15 @@ impl Get<'_> {
         let Window { now, blobs, .. } = window;
         for wanted in &now {
             if let Kind::Folder(_) = wanted.entry.kind {
-                self.folders.enter(wanted.below.clone(), attributes(&wanted.entry));
+                self.folders
+                    .enter(wanted.below.clone(), attributes(&wanted.entry));
             }
         }
-        let last = now.iter().chain(blobs.values().flatten()).map(|wanted| &wanted.below).max();
+        let last = now
+            .iter()
+            .chain(blobs.values().flatten())
+            .map(|wanted| &wanted.below)
+            .max();
         let last = last.cloned();
         let target = Arc::clone(&self.target);
         let skip = self.skip_unchanged;
@@ -273,7 +309,11 @@ impl Get<'_> {
         let mut running: JoinSet<Fetched> = JoinSet::new();
         let mut jobs: Vec<Vec<Wanted>> = blobs.into_values().collect();
         // In the order of the tree, which is also the order in which the blobs were made.
-        jobs.sort_by(|a, b| a.first().map(|a| &a.below).cmp(&b.first().map(|b| &b.below)));
+        jobs.sort_by(|a, b| {
+            a.first()
+                .map(|a| &a.below)
+                .cmp(&b.first().map(|b| &b.below))
+        });
         for files in jobs {
             let files = self.without_unchanged(files);
             if self.starved.is_some_and(|since| since.elapsed() > PATIENCE) {
@@ -299,7 +339,9 @@ impl Get<'_> {
             let before = files.len();
             files.retain(|wanted| {
                 let size = wanted.entry.blob().map_or(0, |slice| slice.length);
-                let same = self.target.is_same(&wanted.below, size, &attributes(&wanted.entry));
+                let same = self
+                    .target
+                    .is_same(&wanted.below, size, &attributes(&wanted.entry));
                 if same {
                     self.tally.bytes_untransferred.add(size);
                 }
@@ -313,7 +355,9 @@ impl Get<'_> {
     }
 
     async fn note_next(&mut self, running: &mut JoinSet<Fetched>) -> Result<(), GetError> {
-        let Some(done) = running.join_next().await else { return Ok(()) };
+        let Some(done) = running.join_next().await else {
+            return Ok(());
+        };
         let Fetched { files, outcome } = done.map_err(|_| GetError::Interrupted)?;
         let outcome = match (outcome, files.as_slice()) {
             (Err(source), [(wanted, sink)]) if !self.skip_unchanged && !sink.is_complete() => {
@@ -322,11 +366,21 @@ impl Get<'_> {
             }
             (outcome, _) => outcome,
         };
+        let mut told: Option<TreePath> = None;
         for (wanted, sink) in files {
             match (sink.take_outcome(), &outcome) {
                 (Some(Ok(bytes)), _) => self.succeed(bytes),
                 (Some(Err(error)), _) => self.fail(&wanted, &error, error.kind()),
-                (None, Err(error)) => self.fail(&wanted, error, error.kind()),
+                (None, Err(error)) => match &told {
+                    None => {
+                        self.fail(&wanted, error, error.kind());
+                        told = Some(wanted.path);
+                    }
+                    Some(with) => {
+                        let untold = Untold::PackedWith { with: with.clone() };
+                        self.fail(&wanted, &untold, error.kind());
+                    }
+                },
                 (None, Ok(())) => self.fail(&wanted, &GetError::Interrupted, FailureKind::Local),
             }
         }
@@ -365,13 +419,16 @@ impl Get<'_> {
             self.starved.get_or_insert_with(Instant::now);
         }
         self.report.failed += 1;
-        self.report.gravest = Some(self.report.gravest.map_or(kind, |known| graver(known, kind)));
+        self.report.gravest = Some(
+            self.report
+                .gravest
+                .map_or(kind, |known| graver(known, kind)),
+        );
         self.watcher.failed(&wanted.path.to_bytes(), error);
     }
 
     fn give_up(&mut self, wanted: &Wanted) {
-        let error = DownloadError::Interrupted;
-        self.fail(wanted, &error, FailureKind::Unavailable);
+        self.fail(wanted, &Untold::NotTried, FailureKind::Unavailable);
     }
 
     fn finish_folders(&mut self, left: Vec<(Vec<Vec<u8>>, Attributes)>) {
@@ -379,7 +436,8 @@ impl Get<'_> {
             if let Err(error) = self.target.finish_folder(&below, &attributes) {
                 self.report.failed += 1;
                 let path = self.target.path_of(&below);
-                self.watcher.failed(path.as_os_str().as_encoded_bytes(), &error);
+                self.watcher
+                    .failed(path.as_os_str().as_encoded_bytes(), &error);
             }
         }
     }
@@ -408,9 +466,12 @@ fn make(target: &Target, wanted: &Wanted, skip_unchanged: bool) -> Result<Made, 
     let attributes = attributes(&wanted.entry);
     match &wanted.entry.kind {
         Kind::Folder(_) => target.make_folder(&wanted.below).map(|()| Made::Folder),
-        Kind::Symlink(to) => {
-            target.symlink(&wanted.below, to, &attributes).map(|()| Made::File(0))
+        Kind::Symlink(to) if skip_unchanged && target.is_same_symlink(&wanted.below, to) => {
+            Ok(Made::Unchanged(0))
         }
+        Kind::Symlink(to) => target
+            .symlink(&wanted.below, to, &attributes)
+            .map(|()| Made::File(0)),
         Kind::File(file) => match &file.content {
             Content::Inline(bytes) => {
                 let size = bytes.len() as u64;
@@ -436,27 +497,44 @@ async fn fetch(
     let mut pieces = Vec::with_capacity(files.len());
     let mut sinks = Vec::with_capacity(files.len());
     for wanted in files {
-        let Some(slice) = wanted.entry.blob() else { continue };
+        let Some(slice) = wanted.entry.blob() else {
+            continue;
+        };
         access.get_or_insert_with(|| access_of(slice));
         let place = (wanted.below.clone(), attributes(&wanted.entry));
         let sink = Arc::new(PartSink::new(Arc::clone(&target), place, slice.length));
-        pieces.push(piece_of(slice, Arc::clone(&sink) as Arc<dyn crate::download::Sink>));
+        pieces.push(piece_of(
+            slice,
+            Arc::clone(&sink) as Arc<dyn crate::download::Sink>,
+        ));
         sinks.push((wanted, sink));
     }
     let outcome = match access {
         Some(access) => downloader.fetch(&access, pieces, &tally.transfer).await,
         None => Ok(()),
     };
-    Fetched { files: sinks, outcome }
+    Fetched {
+        files: sinks,
+        outcome,
+    }
 }
 
 fn access_of(slice: &BlobSlice) -> BlobAccess {
-    BlobAccess { blob: slice.blob, secret: slice.blob_secret.clone(), manifest: slice.manifest }
+    BlobAccess {
+        blob: slice.blob,
+        secret: slice.blob_secret.clone(),
+        manifest: slice.manifest,
+    }
 }
 
 fn piece_of(slice: &BlobSlice, sink: Arc<dyn crate::download::Sink>) -> Piece {
     let range = slice.offset..slice.offset.saturating_add(slice.length);
-    Piece { range, file_secret: slice.file_secret.clone(), file_offset: 0, sink }
+    Piece {
+        range,
+        file_secret: slice.file_secret.clone(),
+        file_offset: 0,
+        sink,
+    }
 }
 
 fn attributes(entry: &Entry) -> Attributes {

@@ -9,6 +9,7 @@
 //! pages/          sealed pages by hash, bounded, checked whenever they are read
 //! spool/          ciphertext of uploads whose length was not known
 //! lock            held while a commit is under way
+//! seen.lock       held while one of the two `seen` files is written
 //! ```
 //!
 //! The recovery phrase and the keys derived from it for the account itself are never here.
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use model::crypto::{Secret, SigningKey, VolumeKey};
 use model::formats::device_list::DEVICE_LIST_BYTES_MAX;
-use model::formats::root::ROOT_BYTES_MAX;
+use model::formats::root::{ROOT_BYTES_MAX, SignedRoot};
 use model::units::{AccountId, BridgeId, DeviceId, VolumeId};
 use model::wire::api::Session;
 use net::BridgeUrl;
@@ -162,8 +163,9 @@ impl Home {
     /// [`HomeError::NotInitialised`], or what is wrong with the file.
     pub fn settings(&self) -> Result<Settings, HomeError> {
         let path = self.dir.join(SETTINGS);
-        let settings: Settings = read_json(&path)?
-            .ok_or_else(|| HomeError::NotInitialised { dir: self.dir.clone() })?;
+        let settings: Settings = read_json(&path)?.ok_or_else(|| HomeError::NotInitialised {
+            dir: self.dir.clone(),
+        })?;
         match settings.version {
             SETTINGS_VERSION => Ok(settings),
             version => Err(HomeError::Version { path, version }),
@@ -176,10 +178,13 @@ impl Home {
     /// [`HomeError`].
     pub fn keys(&self) -> Result<DeviceKeys, HomeError> {
         let path = self.dir.join(KEYS);
-        let file: KeysFile = read_json(&path)?
-            .ok_or_else(|| HomeError::NotInitialised { dir: self.dir.clone() })?;
+        let file: KeysFile = read_json(&path)?.ok_or_else(|| HomeError::NotInitialised {
+            dir: self.dir.clone(),
+        })?;
         let key = |text: &str| {
-            let id: DeviceId = text.parse().map_err(|_| HomeError::Key { path: path.clone() })?;
+            let id: DeviceId = text
+                .parse()
+                .map_err(|_| HomeError::Key { path: path.clone() })?;
             Ok::<_, HomeError>(Secret::new(id.0))
         };
         Ok(DeviceKeys {
@@ -194,7 +199,9 @@ impl Home {
     /// [`HomeError::AlreadyInitialised`].
     pub fn expect_empty(&self) -> Result<(), HomeError> {
         if self.dir.join(SETTINGS).exists() {
-            return Err(HomeError::AlreadyInitialised { dir: self.dir.clone() });
+            return Err(HomeError::AlreadyInitialised {
+                dir: self.dir.clone(),
+            });
         }
         Ok(())
     }
@@ -223,12 +230,20 @@ impl Home {
         read_limited(&self.dir.join(ROOT_SEEN), ROOT_BYTES_MAX as u64)
     }
 
-    /// Remembers the last root accepted.
+    /// Remembers the last root accepted, unless another run of this device saw a newer one.
     ///
     /// # Errors
-    /// [`HomeError::Write`].
-    pub fn see_root(&self, signed: &[u8]) -> Result<(), HomeError> {
-        self.write(ROOT_SEEN, signed)
+    /// [`HomeError::Read`] and [`HomeError::Write`].
+    pub fn see_root(&self, signed: &SignedRoot) -> Result<(), HomeError> {
+        let seq = |root: &SignedRoot| root.unverified().lineage.seq();
+        let _turn = self.flock("seen.lock")?;
+        let seen = self
+            .root_seen()?
+            .and_then(|bytes| SignedRoot::parse(&bytes).ok());
+        match seen {
+            Some(seen) if seq(&seen) >= seq(signed) => Ok(()),
+            _ => self.write(ROOT_SEEN, signed.bytes()),
+        }
     }
 
     /// The last device list accepted, if any, as it was signed.
@@ -244,6 +259,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::Write`].
     pub fn see_devices(&self, signed: &[u8]) -> Result<(), HomeError> {
+        let _turn = self.flock("seen.lock")?;
         self.write(DEVICES_SEEN, signed)
     }
 
@@ -257,7 +273,9 @@ impl Home {
     /// and failing to keep it is no error.
     pub fn keep_session(&self, session: &Session) {
         let path = self.dir.join(SESSION);
-        let Ok(bytes) = serde_json::to_vec(session) else { return };
+        let Ok(bytes) = serde_json::to_vec(session) else {
+            return;
+        };
         if let Err(error) = write_unsynced(&path, &bytes) {
             tracing::debug!(%error, "session not kept");
         }
@@ -268,7 +286,11 @@ impl Home {
     /// # Errors
     /// [`HomeError::Write`].
     pub fn lock(&self) -> Result<File, HomeError> {
-        let path = self.dir.join("lock");
+        self.flock("lock")
+    }
+
+    fn flock(&self, name: &str) -> Result<File, HomeError> {
+        let path = self.dir.join(name);
         let file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -296,7 +318,10 @@ impl Home {
 
     fn make_folder(&self, path: &Path) -> Result<(), HomeError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|source| HomeError::Write { path: path.to_owned(), source })
+        made.map_err(|source| HomeError::Write {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), HomeError> {
@@ -345,15 +370,23 @@ pub(super) fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, HomeError> {
-    let Some(bytes) = read_limited(path, JSON_FILE_BYTES_MAX)? else { return Ok(None) };
+    let Some(bytes) = read_limited(path, JSON_FILE_BYTES_MAX)? else {
+        return Ok(None);
+    };
     let bytes = Zeroizing::new(bytes);
     let parsed = serde_json::from_slice(&bytes);
-    parsed.map(Some).map_err(|source| HomeError::Damaged { path: path.to_owned(), source })
+    parsed.map(Some).map_err(|source| HomeError::Damaged {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Reads a file of at most `max` bytes; `None` where there is none.
 fn read_limited(path: &Path, max: u64) -> Result<Option<Vec<u8>>, HomeError> {
-    let failed = |source| HomeError::Read { path: path.to_owned(), source };
+    let failed = |source| HomeError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -370,6 +403,9 @@ fn read_limited(path: &Path, max: u64) -> Result<Option<Vec<u8>>, HomeError> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+
+    use model::formats::root::{Lineage, Root, SEALED_KEYS_BYTES};
+    use model::units::{DeviceListHash, NodeHash, UnixMs};
 
     use super::*;
 
@@ -396,7 +432,10 @@ mod tests {
     fn what_was_initialised_is_read_back_and_private() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path().join("deep/home"));
-        assert!(matches!(home.settings(), Err(HomeError::NotInitialised { .. })));
+        assert!(matches!(
+            home.settings(),
+            Err(HomeError::NotInitialised { .. })
+        ));
         home.expect_empty().unwrap();
 
         home.initialise(&settings(), &keys()).unwrap();
@@ -405,7 +444,10 @@ mod tests {
         let read = home.keys().unwrap();
         assert_eq!(read.device.public(), keys().device.public());
         assert_eq!(read.volume, keys().volume);
-        assert!(matches!(home.expect_empty(), Err(HomeError::AlreadyInitialised { .. })));
+        assert!(matches!(
+            home.expect_empty(),
+            Err(HomeError::AlreadyInitialised { .. })
+        ));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&home.dir().join(KEYS)), 0o600);
         assert_eq!(mode(home.dir()), 0o700);
@@ -416,9 +458,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path());
         home.write(SETTINGS, b"{").unwrap();
-        assert!(home.settings().unwrap_err().to_string().ends_with("settings.json is damaged"));
-        home.write_json(SETTINGS, &Settings { version: 9, ..settings() }).unwrap();
-        assert!(matches!(home.settings(), Err(HomeError::Version { version: 9, .. })));
+        assert!(
+            home.settings()
+                .unwrap_err()
+                .to_string()
+                .ends_with("settings.json is damaged")
+        );
+        home.write_json(
+            SETTINGS,
+            &Settings {
+                version: 9,
+                ..settings()
+            },
+        )
+        .unwrap();
+        assert!(matches!(
+            home.settings(),
+            Err(HomeError::Version { version: 9, .. })
+        ));
         home.write(ROOT_SEEN, &vec![0; ROOT_BYTES_MAX + 1]).unwrap();
         assert!(matches!(home.root_seen(), Err(HomeError::Read { .. })));
     }
@@ -429,7 +486,38 @@ mod tests {
         let home = Home::at(folder.path());
         let first = home.spool().unwrap();
         let second = home.spool().unwrap();
-        assert_eq!(fs::read_dir(folder.path().join("spool")).unwrap().count(), 0);
+        assert_eq!(
+            fs::read_dir(folder.path().join("spool")).unwrap().count(),
+            0
+        );
         drop((first, second));
+    }
+
+    #[test]
+    fn an_older_root_does_not_replace_a_newer_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path());
+        let root = |lineage: Lineage| {
+            let root = Root {
+                account: AccountId([2; 16]),
+                volume: VolumeId([3; 16]),
+                lineage,
+                top: NodeHash([6; 32]),
+                epoch: 0,
+                sealed_keys: [0; SEALED_KEYS_BYTES],
+                device_list: DeviceListHash([7; 32]),
+                time: UnixMs(8),
+                pins: Vec::new(),
+                locations: Vec::new(),
+            };
+            root.sign(&keys().device).unwrap()
+        };
+        let first = root(Lineage::first());
+        let second = root(Lineage::first().next(first.hash()));
+
+        home.see_root(&second).unwrap();
+        home.see_root(&first).unwrap();
+
+        assert_eq!(home.root_seen().unwrap().unwrap(), second.bytes());
     }
 }

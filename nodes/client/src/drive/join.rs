@@ -64,7 +64,9 @@ pub enum JoinError {
         version: u16,
     },
     /// A device name above the limit.
-    #[error("the device name is {bytes} bytes long, at most {DEVICE_NAME_BYTES_MAX} and at least 1")]
+    #[error(
+        "the device name is {bytes} bytes long, at most {DEVICE_NAME_BYTES_MAX} and at least 1"
+    )]
     DeviceName {
         /// Its length.
         bytes: usize,
@@ -125,16 +127,30 @@ impl Contact {
         let about = match api.about().await {
             Ok(about) => about,
             Err(source) => {
-                return Err(JoinError::Reach { url, source: Box::new(source) });
+                return Err(JoinError::Reach {
+                    url,
+                    source: Box::new(source),
+                });
             }
         };
         if url.pinned().is_some_and(|pinned| pinned != about.bridge) {
-            return Err(JoinError::OtherBridge { url, found: about.bridge });
+            return Err(JoinError::OtherBridge {
+                url,
+                found: about.bridge,
+            });
         }
         if ProtocolVersions::OURS.common(about.protocol).is_none() {
-            return Err(JoinError::Protocol { url, version: about.protocol.version });
+            return Err(JoinError::Protocol {
+                url,
+                version: about.protocol.version,
+            });
         }
-        Ok(Self { url, about, dialer, environment })
+        Ok(Self {
+            url,
+            about,
+            dialer,
+            environment,
+        })
     }
 
     /// What the Bridge says of itself.
@@ -163,7 +179,10 @@ impl Contact {
             identity: DeviceId(identity.public()),
             device_list: Base64(list.bytes().to_vec()),
         };
-        self.api(None).create_account(&account).await.map_err(JoinError::Open)?;
+        self.api(None)
+            .create_account(&account)
+            .await
+            .map_err(JoinError::Open)?;
         joining.settle(home, self, device_name)
     }
 
@@ -181,26 +200,36 @@ impl Contact {
         let joining = self.joining(phrase, device_name)?;
         let keys = joining.root.account_keys();
         let api = self.api(Some((keys.account, keys.identity.clone())));
-        let answer = api.device_list().await.map_err(|source| match source.code() {
-            Some(ProblemCode::Unauthorized | ProblemCode::NotFound) => {
-                JoinError::NoAccount { url: self.url.clone() }
-            }
-            _ => JoinError::Devices(source),
-        })?;
+        let answer = api
+            .device_list()
+            .await
+            .map_err(|source| match source.code() {
+                Some(ProblemCode::Unauthorized | ProblemCode::NotFound) => JoinError::NoAccount {
+                    url: self.url.clone(),
+                },
+                _ => JoinError::Devices(source),
+            })?;
         let known = DeviceList::open(&answer.device_list.0, &keys.account)
             .map_err(JoinError::WrongDevices)?;
         let list = joining
             .enrol(&known, joining.entry(device_name, self))?
             .sign(&keys.identity)
             .map_err(JoinError::Sign)?;
-        let put = PutDeviceList { device_list: Base64(list.bytes().to_vec()) };
-        api.put_device_list(&put).await.map_err(JoinError::Devices)?;
+        let put = PutDeviceList {
+            device_list: Base64(list.bytes().to_vec()),
+        };
+        api.put_device_list(&put)
+            .await
+            .map_err(JoinError::Devices)?;
         joining.settle(home, self, device_name)
     }
 
     fn api(&self, sign_in: Option<(AccountId, SigningKey)>) -> BridgeApi {
-        let sign_in =
-            sign_in.map(|(account, key)| SignInKey { bridge: self.about.bridge, account, key });
+        let sign_in = sign_in.map(|(account, key)| SignInKey {
+            bridge: self.about.bridge,
+            account,
+            key,
+        });
         let environment = Arc::clone(&self.environment);
         BridgeApi::new(self.dialer.clone(), self.url.clone(), sign_in, environment)
     }
@@ -213,7 +242,10 @@ impl Contact {
         let mut seed = [0; 32];
         self.environment.random(&mut seed);
         let device = SigningKey::from_seed(&Secret::new(seed));
-        Ok(Joining { root: phrase.account_root_key(), device })
+        Ok(Joining {
+            root: phrase.account_root_key(),
+            device,
+        })
     }
 }
 
@@ -262,7 +294,13 @@ impl Joining {
             device_name: device_name.to_owned(),
         };
         let volume_key = self.root.volume_key(&volume, epoch);
-        home.initialise(&settings, &DeviceKeys { device: self.device.clone(), volume: volume_key })?;
+        home.initialise(
+            &settings,
+            &DeviceKeys {
+                device: self.device.clone(),
+                volume: volume_key,
+            },
+        )?;
         Ok(settings)
     }
 }

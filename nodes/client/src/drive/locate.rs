@@ -160,7 +160,11 @@ impl Drive {
         payer: &PayerKey,
     ) -> Result<Layout, LocateError> {
         let limit = SEGMENTS_PER_PAGE_MAX as u64;
-        let layout = self.transfer.api().layout(&slice.blob, first, limit, payer).await;
+        let layout = self
+            .transfer
+            .api()
+            .layout(&slice.blob, first, limit, payer)
+            .await;
         layout.map_err(LocateError::Layout)
     }
 }
@@ -171,7 +175,10 @@ impl Spread {
     #[must_use]
     pub fn survives(&self) -> Option<u64> {
         let k = u64::from(self.class.k());
-        let spare = self.segments.iter().map(|segment| segment.live().checked_sub(k));
+        let spare = self
+            .segments
+            .iter()
+            .map(|segment| segment.live().checked_sub(k));
         spare.min().flatten()
     }
 
@@ -194,9 +201,15 @@ impl PlacedSegment {
     fn of(segment: &SegmentLayout, hosts: &[HostAddress]) -> Self {
         let shards = segment.shards.iter().map(|shard| {
             let host = shard.host.and_then(|index| hosts.get(usize::from(index)));
-            PlacedShard { id: shard.id, host: host.map(PlacedHost::of) }
+            PlacedShard {
+                id: shard.id,
+                host: host.map(PlacedHost::of),
+            }
         });
-        Self { segment: segment.segment, shards: shards.collect() }
+        Self {
+            segment: segment.segment,
+            shards: shards.collect(),
+        }
     }
 
     /// Shards whose Host is online.
@@ -231,7 +244,10 @@ mod tests {
             region: None,
             online,
         });
-        PlacedShard { id: ShardId([2; 32]), host }
+        PlacedShard {
+            id: ShardId([2; 32]),
+            host,
+        }
     }
 
     fn spread(live: &[usize]) -> Spread {

@@ -18,9 +18,7 @@ use super::home::{DeviceKeys, Home, HomeError, Settings};
 use super::pages::PageCache;
 use super::read::{Pages, Snapshot};
 use crate::bridge_api::{BridgeApi, BridgeError, SignInKey};
-use crate::transfer::{
-    Environment, FailureKind, Transfer, TransferLimits, dialer_limits,
-};
+use crate::transfer::{Environment, FailureKind, Transfer, TransferLimits, dialer_limits};
 
 /// Steps of a proof of descent; each at least halves the distance.
 const DESCENT_STEPS_MAX: usize = 256;
@@ -118,9 +116,9 @@ impl OpenError {
         match self {
             Self::Home(HomeError::NotInitialised { .. }) => FailureKind::Refused,
             Self::Home(_) | Self::Dialer(_) => FailureKind::Local,
-            Self::Fetch(source)
-            | Self::FetchDevices(source)
-            | Self::History { source, .. } => source.kind(),
+            Self::Fetch(source) | Self::FetchDevices(source) | Self::History { source, .. } => {
+                source.kind()
+            }
             Self::WrongDevices(_)
             | Self::OldDevices { .. }
             | Self::Malformed(_)
@@ -154,7 +152,14 @@ impl Drive {
         let transfer = Transfer::new(api.clone(), dialer, Arc::clone(&environment), limits);
         let store = PageStore::new(settings.account, settings.volume, STORE_PAGES_MIN);
         let pages = Arc::new(Pages::new(store, PageCache::new(home.pages_dir()), api));
-        Ok(Self { home, settings, keys, environment, transfer, pages })
+        Ok(Self {
+            home,
+            settings,
+            keys,
+            environment,
+            transfer,
+            pages,
+        })
     }
 
     /// The settings of this device.
@@ -199,7 +204,9 @@ impl Drive {
         seen: Option<SignedRoot>,
     ) -> Result<Head, OpenError> {
         let signed = SignedRoot::parse(bytes).map_err(OpenError::Malformed)?;
-        let is_seen = seen.as_ref().is_some_and(|seen| seen.hash() == signed.hash());
+        let is_seen = seen
+            .as_ref()
+            .is_some_and(|seen| seen.hash() == signed.hash());
         let devices = self.devices_for(signed.unverified()).await?;
         if !is_seen {
             let root = signed.verify(&devices).map_err(OpenError::Root)?;
@@ -214,9 +221,14 @@ impl Drive {
         let keys = root.open_keys(&self.keys.volume).map_err(OpenError::Keys)?;
         let tree = Tree::new(root.volume, keys.top.clone(), root.top);
         if !is_seen {
-            self.home.see_root(signed.bytes())?;
+            self.home.see_root(&signed)?;
         }
-        Ok(Head { root: Some(signed), tree, keys, devices })
+        Ok(Head {
+            root: Some(signed),
+            tree,
+            keys,
+            devices,
+        })
     }
 
     async fn no_root(&self, seen: Option<SignedRoot>) -> Result<Head, OpenError> {
@@ -229,13 +241,20 @@ impl Drive {
             None => self.fetch_devices(None).await?,
         };
         let (tree, keys) = self.empty_tree();
-        Ok(Head { root: None, tree, keys, devices })
+        Ok(Head {
+            root: None,
+            tree,
+            keys,
+            devices,
+        })
     }
 
     /// The last root this device accepted.
     pub(super) fn root_seen(&self) -> Result<Option<SignedRoot>, OpenError> {
         let bytes = self.home.root_seen()?;
-        bytes.map(|bytes| SignedRoot::parse(&bytes).map_err(OpenError::Malformed)).transpose()
+        bytes
+            .map(|bytes| SignedRoot::parse(&bytes).map_err(OpenError::Malformed))
+            .transpose()
     }
 
     fn devices_seen(&self) -> Result<Option<DeviceList>, OpenError> {
@@ -254,13 +273,21 @@ impl Drive {
     }
 
     async fn fetch_devices(&self, seen: Option<DeviceList>) -> Result<DeviceList, OpenError> {
-        let answer = self.transfer.api().device_list().await.map_err(OpenError::FetchDevices)?;
+        let answer = self
+            .transfer
+            .api()
+            .device_list()
+            .await
+            .map_err(OpenError::FetchDevices)?;
         let list = DeviceList::open(&answer.device_list.0, &self.settings.account)
             .map_err(OpenError::WrongDevices)?;
         if let Some(seen) = seen {
             let (found, seen_seq) = (list.content().seq, seen.content().seq);
             if found < seen_seq || (found == seen_seq && list != seen) {
-                return Err(OpenError::OldDevices { found, seen: seen_seq });
+                return Err(OpenError::OldDevices {
+                    found,
+                    seen: seen_seq,
+                });
             }
         }
         self.home.see_devices(list.bytes())?;
@@ -293,9 +320,20 @@ impl Drive {
         (found, seen): (u64, u64),
     ) -> Result<Root, OpenError> {
         let before = seq.saturating_add(1);
-        let answer = self.transfer.api().roots(&self.settings.volume, before, 1).await;
-        let answer = answer.map_err(|source| OpenError::History { found, seen, source })?;
-        let first = answer.roots.first().ok_or(OpenError::Forked { found, seen })?;
+        let answer = self
+            .transfer
+            .api()
+            .roots(&self.settings.volume, before, 1)
+            .await;
+        let answer = answer.map_err(|source| OpenError::History {
+            found,
+            seen,
+            source,
+        })?;
+        let first = answer
+            .roots
+            .first()
+            .ok_or(OpenError::Forked { found, seen })?;
         let signed = SignedRoot::parse(&first.root.0).map_err(OpenError::Malformed)?;
         signed.expect_hash(hash).cloned().map_err(OpenError::Root)
     }

@@ -59,7 +59,9 @@ impl PageCache {
         let [_, _, chance, ..] = hash.0;
         match write_unsynced(&path, bytes) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let Some(folder) = path.parent() else { return Err(error) };
+                let Some(folder) = path.parent() else {
+                    return Err(error);
+                };
                 fs::create_dir_all(folder)?;
                 write_unsynced(&path, bytes)?;
             }

@@ -18,14 +18,21 @@ impl TypedPath {
     /// [`PathError`], also for `..`.
     pub fn parse(typed: &[u8]) -> Result<Self, PathError> {
         if !typed.starts_with(b"/") {
-            return Err(PathError::Relative { path: String::from_utf8_lossy(typed).into_owned() });
+            return Err(PathError::Relative {
+                path: String::from_utf8_lossy(typed).into_owned(),
+            });
         }
-        let names = typed.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
+        let names = typed
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty() && *name != b".");
         let mut path = TreePath::top();
         for name in names {
             path = path.join(Name::new(name)?)?;
         }
-        Ok(Self { path, slash: super::slash::ends_in_slash(typed) })
+        Ok(Self {
+            path,
+            slash: super::slash::ends_in_slash(typed),
+        })
     }
 }
 
@@ -34,7 +41,9 @@ impl TypedPath {
 /// # Errors
 /// [`PathError`] for bytes that are no name, and beyond the greatest depth.
 pub(super) fn extend(path: &TreePath, below: &[Vec<u8>]) -> Result<TreePath, PathError> {
-    below.iter().try_fold(path.clone(), |path, name| path.join(Name::new(name)?))
+    below
+        .iter()
+        .try_fold(path.clone(), |path, name| path.join(Name::new(name)?))
 }
 
 #[cfg(test)]
@@ -51,9 +60,15 @@ mod tests {
             ("/a//b", "/a/b", false),
             ("/a/./b/.", "/a/b", true),
         ] {
-            let expected =
-                TypedPath { path: TreePath::parse(path.as_bytes()).unwrap(), slash };
-            assert_eq!(TypedPath::parse(typed.as_bytes()).unwrap(), expected, "{typed}");
+            let expected = TypedPath {
+                path: TreePath::parse(path.as_bytes()).unwrap(),
+                slash,
+            };
+            assert_eq!(
+                TypedPath::parse(typed.as_bytes()).unwrap(),
+                expected,
+                "{typed}"
+            );
         }
         assert!(TypedPath::parse(b"a").is_err());
         assert!(TypedPath::parse(b"/a/../b").is_err());

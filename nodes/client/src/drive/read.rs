@@ -86,7 +86,11 @@ impl ReadError {
 
 impl Pages {
     pub(crate) const fn new(store: PageStore, cache: PageCache, api: BridgeApi) -> Self {
-        Self { store: Mutex::new(store), cache, api }
+        Self {
+            store: Mutex::new(store),
+            cache,
+            api,
+        }
     }
 
     /// Runs `operation` until it has every page it needs.
@@ -134,7 +138,9 @@ impl Pages {
             hashes.iter().map(|hash| self.cache.get(hash)).collect();
         let asked = hashes.iter().zip(&found).filter(|(_, page)| page.is_none());
         let asked: Vec<NodeHash> = asked.map(|(hash, _)| *hash).collect();
-        let batches = asked.chunks(NODES_PER_GET_MAX).map(|batch| self.ask_bridge(batch));
+        let batches = asked
+            .chunks(NODES_PER_GET_MAX)
+            .map(|batch| self.ask_bridge(batch));
         let fetched = try_join_all(batches).await?.into_iter().flatten();
         for (slot, page) in found.iter_mut().filter(|slot| slot.is_none()).zip(fetched) {
             *slot = Some(page);
@@ -146,7 +152,10 @@ impl Pages {
         let pages = self.sealed(hashes).await?;
         let mut store = self.store();
         for (hash, page) in hashes.iter().zip(pages) {
-            store.insert(page).map_err(|source| ReadError::Refused { hash: *hash, source })?;
+            store.insert(page).map_err(|source| ReadError::Refused {
+                hash: *hash,
+                source,
+            })?;
         }
         Ok(())
     }
@@ -155,7 +164,9 @@ impl Pages {
     async fn ask_bridge(&self, hashes: &[NodeHash]) -> Result<Vec<Vec<u8>>, ReadError> {
         let count = hashes.len();
         let answer = self.api.nodes(hashes).await;
-        let mut nodes = answer.map_err(|source| ReadError::Fetch { count, source })?.nodes;
+        let mut nodes = answer
+            .map_err(|source| ReadError::Fetch { count, source })?
+            .nodes;
         let mut pages = Vec::with_capacity(count);
         for hash in hashes {
             let at = nodes.iter().position(|node| node.hash == *hash);
@@ -192,7 +203,9 @@ impl Snapshot {
     /// # Errors
     /// [`ReadError`].
     pub async fn find(&self, path: &TreePath) -> Result<Option<Arc<Entry>>, ReadError> {
-        let found = self.pages.with(|store| Ok::<_, ReadError>(self.tree.lookup(store, path)?));
+        let found = self
+            .pages
+            .with(|store| Ok::<_, ReadError>(self.tree.lookup(store, path)?));
         match found.await {
             Err(ReadError::Tree(TreeError::NotAFolder { .. })) => Ok(None),
             other => other,
@@ -217,13 +230,18 @@ impl Snapshot {
         folder: &Folder,
         after: Option<&Name>,
     ) -> Result<Vec<Arc<Entry>>, ReadError> {
-        self.pages.with(|store| Ok(self.tree.list(store, folder, after, LIST_MAX)?)).await
+        self.pages
+            .with(|store| Ok(self.tree.list(store, folder, after, LIST_MAX)?))
+            .await
     }
 
     /// Walks everything below `folder`, which stands at `path`.
     #[must_use]
     pub fn walk(&self, folder: Folder, path: TreePath) -> SnapshotWalk {
-        SnapshotWalk { walk: self.tree.walk(folder, path), pages: Arc::clone(&self.pages) }
+        SnapshotWalk {
+            walk: self.tree.walk(folder, path),
+            pages: Arc::clone(&self.pages),
+        }
     }
 }
 

@@ -81,7 +81,10 @@ mod tests {
     use super::*;
 
     fn to(occupant: Occupant, folder_wanted: bool) -> Destination {
-        Destination { occupant, folder_wanted }
+        Destination {
+            occupant,
+            folder_wanted,
+        }
     }
 
     #[test]
@@ -106,9 +109,18 @@ mod tests {
 
     #[test]
     fn a_file_is_never_taken_for_a_folder() {
-        assert_eq!(place(Source::Folder, to(Occupant::File, false)), Err(FolderNeeded));
-        assert_eq!(place(Source::Contents, to(Occupant::File, false)), Err(FolderNeeded));
-        assert_eq!(place(Source::File, to(Occupant::File, true)), Err(FolderNeeded));
+        assert_eq!(
+            place(Source::Folder, to(Occupant::File, false)),
+            Err(FolderNeeded)
+        );
+        assert_eq!(
+            place(Source::Contents, to(Occupant::File, false)),
+            Err(FolderNeeded)
+        );
+        assert_eq!(
+            place(Source::File, to(Occupant::File, true)),
+            Err(FolderNeeded)
+        );
     }
 
     #[test]

@@ -28,8 +28,8 @@ use crate::bridge_api::BridgeError;
 use crate::transfer::FailureKind;
 use crate::upload::{StagedUpload, StoreRequest, UploadError, Uploader};
 use compose::{Batch, Composer, Origin};
-use walk::Found;
 pub use content::PartError;
+use walk::Found;
 pub use walk::WalkError;
 
 /// Files that changed while they were read and are tried once more.
@@ -168,18 +168,26 @@ impl Drive {
         watcher: &Arc<dyn Watcher>,
     ) -> Result<PutReport, PutError> {
         let head = self.head().await?;
-        let put =
-            Put { class: request.class, tally: Arc::clone(tally), watcher: Arc::clone(watcher) };
+        let put = Put {
+            class: request.class,
+            tally: Arc::clone(tally),
+            watcher: Arc::clone(watcher),
+        };
         if request.locals.iter().any(|local| local.as_os_str() == "-") {
             return self.put_stdin(&request, &put, head).await;
         }
         let sources = self.sources(&request, &put, &head).await?;
         let mut committer = self.committer(head);
-        let mut report = PutReport { failed: sources.failed, ..PutReport::default() };
+        let mut report = PutReport {
+            failed: sources.failed,
+            ..PutReport::default()
+        };
         if !sources.folders.is_empty() {
             report.refuse(&put, committer.commit(&sources.folders, None).await?);
         }
-        let changed = self.run(sources.origins, &put, &mut committer, &mut report).await?;
+        let changed = self
+            .run(sources.origins, &put, &mut committer, &mut report)
+            .await?;
         if !changed.is_empty() {
             let again = vec![Origin::Again(changed)];
             let twice = self.run(again, &put, &mut committer, &mut report).await?;
@@ -211,7 +219,12 @@ impl Drive {
             Ok::<_, PutError>(())
         };
         let mut changed = Vec::new();
-        let mut last = Committing { put, committer, report, changed: &mut changed };
+        let mut last = Committing {
+            put,
+            committer,
+            report,
+            changed: &mut changed,
+        };
         let committing = async {
             while let Some(stored) = stored.recv().await {
                 last.commit(stored).await?;
@@ -230,13 +243,23 @@ impl Drive {
     async fn store(&self, mut batch: Batch, put: &Put) -> Result<StoredBatch, PutError> {
         let blobs = std::mem::take(&mut batch.blobs);
         if blobs.is_empty() {
-            return Ok(StoredBatch { batch, upload: None });
+            return Ok(StoredBatch {
+                batch,
+                upload: None,
+            });
         }
         let (volume, class) = (self.settings.volume, put.class);
-        let request = StoreRequest { volume, class, blobs };
+        let request = StoreRequest {
+            volume,
+            class,
+            blobs,
+        };
         let uploader = Uploader::new(self.transfer.clone());
         let upload = uploader.store(request, &put.tally.transfer).await?;
-        Ok(StoredBatch { batch, upload: Some(upload) })
+        Ok(StoredBatch {
+            batch,
+            upload: Some(upload),
+        })
     }
 }
 
@@ -252,7 +275,10 @@ struct Committing<'a, 'd> {
 impl Committing<'_, '_> {
     async fn commit(&mut self, stored: StoredBatch) -> Result<(), PutError> {
         let StoredBatch { batch, upload } = stored;
-        let manifests = upload.as_ref().map(|upload| upload.blobs.as_slice()).unwrap_or_default();
+        let manifests = upload
+            .as_ref()
+            .map(|upload| upload.blobs.as_slice())
+            .unwrap_or_default();
         let (mut intents, mut files, mut bytes) = (batch.intents, batch.files, batch.bytes_inline);
         for slice in batch.slices {
             match slice.part.outcome.failure() {

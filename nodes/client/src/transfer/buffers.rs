@@ -41,7 +41,9 @@ pub(crate) struct Buffer {
 impl Buffers {
     /// Buffers of at most `bytes_max` bytes in all.
     pub(crate) fn new(bytes_max: u64) -> Self {
-        let units = u32::try_from(bytes_max / UNIT_BYTES).unwrap_or(u32::MAX).max(1);
+        let units = u32::try_from(bytes_max / UNIT_BYTES)
+            .unwrap_or(u32::MAX)
+            .max(1);
         let kept_max = bytes_max / KEPT_SHARE / u64::from(SHARD_BYTES_MAX);
         Self {
             budget: Arc::new(Semaphore::new(units as usize)),
@@ -53,7 +55,9 @@ impl Buffers {
 
     /// Waits for room for `bytes`. More than there is in all counts as all there is.
     pub(crate) async fn room(&self, bytes: u64) -> Arc<Room> {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.units);
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES))
+            .unwrap_or(u32::MAX)
+            .min(self.units);
         let permit = Arc::clone(&self.budget).acquire_many_owned(units).await;
         #[expect(clippy::expect_used, reason = "the semaphore is never closed")]
         let permit = permit.expect("the budget is open");
@@ -63,10 +67,18 @@ impl Buffers {
     /// A buffer of `bytes`, within `room`.
     pub(crate) fn take(&self, bytes: usize, room: &Arc<Room>) -> Buffer {
         let full = SHARD_BYTES_MAX as usize;
-        let kept = if bytes > full / 2 { self.kept().pop() } else { None };
+        let kept = if bytes > full / 2 {
+            self.kept().pop()
+        } else {
+            None
+        };
         let mut buffer = kept.unwrap_or_else(|| vec![0; bytes]);
         buffer.resize(bytes, 0);
-        Buffer { bytes: buffer, home: self.clone(), _room: Arc::clone(room) }
+        Buffer {
+            bytes: buffer,
+            home: self.clone(),
+            _room: Arc::clone(room),
+        }
     }
 
     fn give_back(&self, bytes: Vec<u8>) {

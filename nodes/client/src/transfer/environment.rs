@@ -37,11 +37,16 @@ pub struct SystemEnvironment;
 
 impl Environment for SystemEnvironment {
     fn now(&self) -> UnixMs {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         UnixMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
-    #[expect(clippy::expect_used, reason = "without randomness no secret can be kept")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness no secret can be kept"
+    )]
     fn random(&self, out: &mut [u8]) {
         getrandom::fill(out).expect("the system gives randomness");
     }

@@ -36,11 +36,23 @@ impl Host {
     pub(crate) fn new(address: &HostAddress) -> Self {
         let addrs = address.addresses.iter().take(HOST_ADDRESSES_MAX);
         let addrs = addrs.filter_map(|text| text.parse().ok()).collect();
-        let name = address.name.chars().filter(|c| !c.is_control()).take(64).collect::<String>();
+        let name = address
+            .name
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(64)
+            .collect::<String>();
         Self {
             id: address.host,
-            name: if name.is_empty() { address.host.short() } else { name },
-            endpoint: Endpoint::Host { id: address.host, addrs },
+            name: if name.is_empty() {
+                address.host.short()
+            } else {
+                name
+            },
+            endpoint: Endpoint::Host {
+                id: address.host,
+                addrs,
+            },
             online: address.online,
         }
     }
@@ -128,7 +140,11 @@ pub(crate) struct InFlight<'a> {
 impl HostBook {
     /// Whether the Host is left alone now, where there is a choice.
     pub(crate) fn is_avoided(&self, host: &HostId) -> bool {
-        let until = self.pages().hosts.get(host).and_then(|standing| standing.avoid_until);
+        let until = self
+            .pages()
+            .hosts
+            .get(host)
+            .and_then(|standing| standing.avoid_until);
         until.is_some_and(|until| Instant::now() < until)
     }
 
@@ -143,8 +159,13 @@ impl HostBook {
             standing.strikes = standing.strikes.saturating_add(1);
         }
         let doubled = standing.strikes.saturating_sub(1).min(6);
-        let wait = strike.avoid_for().saturating_mul(1 << doubled).min(AVOID_MAX);
-        let until = standing.avoid_until.map_or(now + wait, |until| until.max(now + wait));
+        let wait = strike
+            .avoid_for()
+            .saturating_mul(1 << doubled)
+            .min(AVOID_MAX);
+        let until = standing
+            .avoid_until
+            .map_or(now + wait, |until| until.max(now + wait));
         standing.avoid_until = Some(until);
     }
 
@@ -160,25 +181,35 @@ impl HostBook {
     /// How long a transfer of `bytes` should take, by the Host's own pace, else by everyone's.
     pub(crate) fn expected(&self, host: &HostId, way: Way, bytes: usize) -> Option<Duration> {
         let mut pages = self.pages();
-        let own = pages.hosts.get_mut(host).and_then(|standing| *way.of(&mut standing.paces));
+        let own = pages
+            .hosts
+            .get_mut(host)
+            .and_then(|standing| *way.of(&mut standing.paces));
         let pace = own.or(*way.of(&mut pages.everyone))?;
         Some(pace.time_for(bytes))
     }
 
     /// How long a transfer of `bytes` takes with everyone on average.
     pub(crate) fn expected_of_all(&self, way: Way, bytes: usize) -> Option<Duration> {
-        way.of(&mut self.pages().everyone).map(|pace| pace.time_for(bytes))
+        way.of(&mut self.pages().everyone)
+            .map(|pace| pace.time_for(bytes))
     }
 
     /// Transfers under way with the Host.
     pub(crate) fn in_flight(&self, host: &HostId) -> u32 {
-        self.pages().hosts.get(host).map_or(0, |standing| standing.in_flight)
+        self.pages()
+            .hosts
+            .get(host)
+            .map_or(0, |standing| standing.in_flight)
     }
 
     /// Counts a transfer with the Host until the guard is dropped.
     pub(crate) fn enter(&self, host: &HostId) -> InFlight<'_> {
         self.pages().standing(host).in_flight += 1;
-        InFlight { book: self, host: *host }
+        InFlight {
+            book: self,
+            host: *host,
+        }
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
@@ -223,10 +254,19 @@ impl Pace {
 
 fn learn(pace: &mut Option<Pace>, measure: Measure) {
     let bytes = f64::from(u32::try_from(measure.bytes).unwrap_or(u32::MAX)).max(1.0);
-    let (first, byte) = (measure.first.as_secs_f64(), measure.rest.as_secs_f64() / bytes);
+    let (first, byte) = (
+        measure.first.as_secs_f64(),
+        measure.rest.as_secs_f64() / bytes,
+    );
     *pace = Some(match *pace {
-        None => Pace { first_s: first, byte_s: byte },
-        Some(old) => Pace { first_s: mean(old.first_s, first), byte_s: mean(old.byte_s, byte) },
+        None => Pace {
+            first_s: first,
+            byte_s: byte,
+        },
+        Some(old) => Pace {
+            first_s: mean(old.first_s, first),
+            byte_s: mean(old.byte_s, byte),
+        },
     });
 }
 
@@ -243,7 +283,11 @@ mod tests {
 
     fn measure(rest_ms: u64) -> Measure {
         let first = Duration::from_millis(10);
-        Measure { bytes: 1_000_000, first, rest: Duration::from_millis(rest_ms) }
+        Measure {
+            bytes: 1_000_000,
+            first,
+            rest: Duration::from_millis(rest_ms),
+        }
     }
 
     #[tokio::test(start_paused = true)]

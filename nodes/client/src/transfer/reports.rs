@@ -28,7 +28,9 @@ impl ReportBook {
         if self.reports.is_empty() {
             return;
         }
-        let reports = Reports { reports: std::mem::take(&mut self.reports) };
+        let reports = Reports {
+            reports: std::mem::take(&mut self.reports),
+        };
         if !matches!(timeout(COURTESY, api.report(&reports)).await, Ok(Ok(()))) {
             tracing::debug!(reports = reports.reports.len(), "reports did not arrive");
         }

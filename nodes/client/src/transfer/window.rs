@@ -20,7 +20,10 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn new(max: usize) -> Self {
         let max = max.max(1);
-        Self { size: FIRST.min(max), max }
+        Self {
+            size: FIRST.min(max),
+            max,
+        }
     }
 
     pub(crate) const fn size(&self) -> usize {

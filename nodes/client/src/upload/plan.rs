@@ -117,14 +117,31 @@ pub(super) fn place(
     let no_host = PlanError::NoHost { index: slot.host };
     let host = Arc::clone(hosts.get(usize::from(slot.host)).ok_or(no_host)?);
     let is_known = |signer: &BridgeId| bridge.is_none_or(|bridge| bridge == *signer);
-    let ticket = Ticket::check(&slot.ticket.0, now, &host.id, is_known, TicketPurpose::Store)
-        .map_err(|source| PlanError::Ticket { host: host.id, source })?;
+    let ticket = Ticket::check(
+        &slot.ticket.0,
+        now,
+        &host.id,
+        is_known,
+        TicketPurpose::Store,
+    )
+    .map_err(|source| PlanError::Ticket {
+        host: host.id,
+        source,
+    })?;
     let (serial, bridge) = (ticket.ticket().serial, ticket.ticket().bridge);
-    Ok(Place { host, ticket: slot.ticket.0.clone(), serial, bridge })
+    Ok(Place {
+        host,
+        ticket: slot.ticket.0.clone(),
+        serial,
+        bridge,
+    })
 }
 
 pub(super) fn dialable(hosts: &[HostAddress]) -> Vec<Arc<Host>> {
-    hosts.iter().map(|address| Arc::new(Host::new(address))).collect()
+    hosts
+        .iter()
+        .map(|address| Arc::new(Host::new(address)))
+        .collect()
 }
 
 /// The segments of an upload in order, each with its places.
@@ -161,7 +178,11 @@ impl PlanFeed {
         now: UnixMs,
     ) -> Result<Vec<Place>, UploadError> {
         while self.ready.is_empty() {
-            let page = self.pages.recv().await.ok_or(UploadError::BadPlan(PlanError::Ended))??;
+            let page = self
+                .pages
+                .recv()
+                .await
+                .ok_or(UploadError::BadPlan(PlanError::Ended))??;
             let segments = page.segments.len();
             if segments == 0 || segments > SEGMENTS_PER_PAGE_MAX {
                 return Err(UploadError::BadPlan(PlanError::PageLength { segments }));
@@ -185,14 +206,21 @@ fn places(
 ) -> Result<Vec<Place>, PlanError> {
     let (segment, given, needed) = (slots.segment, slots.slots.len(), class.n());
     if given != usize::from(needed) {
-        return Err(PlanError::Slots { segment, given, needed });
+        return Err(PlanError::Slots {
+            segment,
+            given,
+            needed,
+        });
     }
     let mut places = Vec::with_capacity(given);
     let mut used = BTreeSet::new();
     for slot in &slots.slots {
         let place = place(slot)?;
         if !used.insert(place.host.id) {
-            return Err(PlanError::RepeatedHost { segment, host: place.host.id });
+            return Err(PlanError::RepeatedHost {
+                segment,
+                host: place.host.id,
+            });
         }
         places.push(place);
     }
@@ -207,7 +235,10 @@ async fn fetch_pages(
 ) {
     let mut page = Ok(first);
     loop {
-        let next = page.as_ref().ok().and_then(|page: &SlotPage| page.next.clone());
+        let next = page
+            .as_ref()
+            .ok()
+            .and_then(|page: &SlotPage| page.next.clone());
         if pages.send(page.map_err(UploadError::Plan)).await.is_err() {
             return;
         }
@@ -248,18 +279,27 @@ mod tests {
             serial: Serial([1; 16]),
             bridge: BridgeId(key.public()),
             host: HostId([ticket_host; 32]),
-            action: Action::Put { owner_tag: OwnerTag::default() },
+            action: Action::Put {
+                owner_tag: OwnerTag::default(),
+            },
             bytes_max: 1,
             payer: PayerKey::default(),
             price_version: 1,
             created: NOW,
             expires: NOW.plus_ms(1_000),
         };
-        Slot { host: at, ticket: Base64(ticket.sign(key)) }
+        Slot {
+            host: at,
+            ticket: Base64(ticket.sign(key)),
+        }
     }
 
     fn check(slots: Vec<Slot>, class: Class) -> Result<Vec<Place>, PlanError> {
-        let slots = SegmentSlots { blob: BlobId::default(), segment: 0, slots };
+        let slots = SegmentSlots {
+            blob: BlobId::default(),
+            segment: 0,
+            slots,
+        };
         let bridge = Some(BridgeId(bridge_key().public()));
         places(&slots, class, |slot| place(&hosts(), slot, bridge, NOW))
     }
@@ -274,16 +314,38 @@ mod tests {
 
         let with = |bad: Slot| vec![good[0].clone(), good[1].clone(), bad];
         let repeated = check(with(slot(0, 0, &key)), mirrors);
-        assert!(matches!(repeated, Err(PlanError::RepeatedHost { .. })), "{repeated:?}");
+        assert!(
+            matches!(repeated, Err(PlanError::RepeatedHost { .. })),
+            "{repeated:?}"
+        );
         let unnamed = check(with(slot(3, 3, &key)), mirrors);
-        assert!(matches!(unnamed, Err(PlanError::NoHost { index: 3 })), "{unnamed:?}");
+        assert!(
+            matches!(unnamed, Err(PlanError::NoHost { index: 3 })),
+            "{unnamed:?}"
+        );
         let other_host = check(with(slot(2, 1, &key)), mirrors);
-        assert!(matches!(other_host, Err(PlanError::Ticket { .. })), "{other_host:?}");
+        assert!(
+            matches!(other_host, Err(PlanError::Ticket { .. })),
+            "{other_host:?}"
+        );
         let stranger = SigningKey::from_seed(&Secret::new([8; 32]));
         let other_bridge = check(with(slot(2, 2, &stranger)), mirrors);
-        assert!(matches!(other_bridge, Err(PlanError::Ticket { .. })), "{other_bridge:?}");
+        assert!(
+            matches!(other_bridge, Err(PlanError::Ticket { .. })),
+            "{other_bridge:?}"
+        );
         let short = check(good[..2].to_vec(), mirrors);
-        assert!(matches!(short, Err(PlanError::Slots { given: 2, needed: 3, .. })), "{short:?}");
+        assert!(
+            matches!(
+                short,
+                Err(PlanError::Slots {
+                    given: 2,
+                    needed: 3,
+                    ..
+                })
+            ),
+            "{short:?}"
+        );
     }
 
     #[test]
@@ -291,7 +353,10 @@ mod tests {
         let class = |text: &str| text.parse::<Class>().unwrap();
         for weak in ["mirrors:1", "mirrors:2", "coded:2/3", "coded:5/8"] {
             let given = class(weak);
-            assert_eq!(check_class(None, given), Err(PlanError::WeakClass { given }));
+            assert_eq!(
+                check_class(None, given),
+                Err(PlanError::WeakClass { given })
+            );
             assert_eq!(check_class(Some(given), given), Ok(()));
         }
         for enough in ["mirrors:3", "coded:4/8", "coded:16/32"] {

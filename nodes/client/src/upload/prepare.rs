@@ -60,8 +60,9 @@ pub(super) fn prepare(
     room: &Arc<Room>,
 ) -> Result<PreparedSegment, UploadError> {
     let size = cut.segment.shard_size.as_usize();
-    let mut shards: Vec<Buffer> =
-        (0..cut.class.ids()).map(|_| buffers.take(size, room)).collect();
+    let mut shards: Vec<Buffer> = (0..cut.class.ids())
+        .map(|_| buffers.take(size, room))
+        .collect();
     read(cut, content, &mut shards)?;
     encode(cut, &mut shards)?;
     let slices: Vec<&[u8]> = shards.iter().map(|shard| &shard[..]).collect();
@@ -77,12 +78,11 @@ pub(super) fn prepare(
 }
 
 /// Fills the first k shards with ciphertext and the zeros behind it.
-fn read(
-    cut: &Cut,
-    content: &mut dyn Ciphertext,
-    shards: &mut [Buffer],
-) -> Result<(), UploadError> {
-    let failed = |source| UploadError::Read { blob: cut.blob, source };
+fn read(cut: &Cut, content: &mut dyn Ciphertext, shards: &mut [Buffer]) -> Result<(), UploadError> {
+    let failed = |source| UploadError::Read {
+        blob: cut.blob,
+        source,
+    };
     let mut left = cut.segment.length as usize;
     for shard in shards.iter_mut().take(usize::from(cut.class.k())) {
         let length = left.min(shard.len());
@@ -93,12 +93,18 @@ fn read(
         padding.fill(0);
         left -= data.len();
     }
-    if cut.is_last { content.finish().map_err(failed) } else { Ok(()) }
+    if cut.is_last {
+        content.finish().map_err(failed)
+    } else {
+        Ok(())
+    }
 }
 
 /// Fills the shards behind the first k with parity.
 fn encode(cut: &Cut, shards: &mut [Buffer]) -> Result<(), UploadError> {
-    let Class::Coded { k, n } = cut.class else { return Ok(()) };
+    let Class::Coded { k, n } = cut.class else {
+        return Ok(());
+    };
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| UploadError::Code {
         blob: cut.blob,
         segment: cut.segment.index,
@@ -109,9 +115,9 @@ fn encode(cut: &Cut, shards: &mut [Buffer]) -> Result<(), UploadError> {
     let (data, parity) = shards.split_at_mut(usize::from(k));
     let data: Vec<&[u8]> = data.iter().map(|shard| &shard[..]).collect();
     let mut parity: Vec<&mut [u8]> = parity.iter_mut().map(|shard| &mut shard[..]).collect();
-    code.encode(&data, &mut parity).map_err(|error| failed(error.into()))
+    code.encode(&data, &mut parity)
+        .map_err(|error| failed(error.into()))
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -125,11 +131,18 @@ mod tests {
         let class = class.parse().unwrap();
         let shape = Shape::new(ciphertext.len() as u64, class).unwrap();
         let segment = shape.segment(0).unwrap();
-        let cut = Cut { blob: BlobId::default(), class, segment, is_last: true };
+        let cut = Cut {
+            blob: BlobId::default(),
+            class,
+            segment,
+            is_last: true,
+        };
         let buffers = Buffers::new(1 << 20);
         let room = buffers.room(cut.memory_bytes()).await;
         // Buffers that are used again are full of other bytes.
-        buffers.take(segment.shard_size.as_usize(), &room).fill(0xff);
+        buffers
+            .take(segment.shard_size.as_usize(), &room)
+            .fill(0xff);
         let mut content = InMemory::new(ciphertext.to_vec());
         prepare(&cut, &mut content, &buffers, &room).unwrap()
     }
@@ -139,14 +152,24 @@ mod tests {
         let ciphertext: Vec<u8> = (0..=u8::MAX).cycle().take(1_000).collect();
         let segment = prepared("coded:4/8", &ciphertext).await;
         let shards: Vec<_> = (0..8).map(|index| segment.shard(index).unwrap()).collect();
-        let data: Vec<u8> = shards.iter().take(4).flat_map(|(_, shard)| shard.to_vec()).collect();
+        let data: Vec<u8> = shards
+            .iter()
+            .take(4)
+            .flat_map(|(_, shard)| shard.to_vec())
+            .collect();
         assert_eq!(data[..1_000], ciphertext);
-        assert!(data[1_000..].iter().all(|byte| *byte == 0), "padded by zeros");
+        assert!(
+            data[1_000..].iter().all(|byte| *byte == 0),
+            "padded by zeros"
+        );
         assert!(shards.iter().all(|(id, shard)| *id == hash_shard(shard)));
 
         let parity: Vec<(u16, &[u8])> = (4..).zip(&shards[4..]).map(|(i, s)| (i, &*s.1)).collect();
         let mut restored = vec![0; shards[2].1.len()];
-        Code::new(4, 8).unwrap().restore(&parity, 2, &mut restored).unwrap();
+        Code::new(4, 8)
+            .unwrap()
+            .restore(&parity, 2, &mut restored)
+            .unwrap();
         assert_eq!(restored, shards[2].1);
     }
 
@@ -155,7 +178,10 @@ mod tests {
         let segment = prepared("mirrors:3", &[7; 64]).await;
         assert_eq!(segment.ids.len(), 1);
         for index in 0..3 {
-            assert_eq!(segment.shard(index).unwrap(), (hash_shard(&[7; 64]), vec![7; 64].into()));
+            assert_eq!(
+                segment.shard(index).unwrap(),
+                (hash_shard(&[7; 64]), vec![7; 64].into())
+            );
         }
     }
 }

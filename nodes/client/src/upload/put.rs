@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::plan::Place;
 use crate::transfer::hosts::{Measure, Strike, Way};
-use crate::transfer::{SHARDS_PATH, SHARD_ID_HEADER, Transfer};
+use crate::transfer::{SHARD_ID_HEADER, SHARDS_PATH, Transfer};
 
 /// A Host that was never tried gets the time that the minimum rate allows, and this.
 const GRACE: Duration = Duration::from_secs(10);
@@ -54,7 +54,9 @@ impl PutError {
 
     /// What it says about the Host.
     pub(super) fn strike(&self) -> Strike {
-        let Self::Call(error) = self else { return Strike::Dishonest };
+        let Self::Call(error) = self else {
+            return Strike::Dishonest;
+        };
         match error.problem().map(|problem| problem.code) {
             Some(ProblemCode::Busy) => Strike::Busy,
             Some(ProblemCode::TooSlow | ProblemCode::Internal | ProblemCode::Unavailable)
@@ -74,11 +76,19 @@ pub(super) async fn put_shard(
     let _in_flight = book.enter(&host.id);
     let bytes = shard.bytes.len();
     let began = Instant::now();
-    let call = put_call(place, shard, time_limit(book.expected(&host.id, Way::Up, bytes), bytes));
+    let call = put_call(
+        place,
+        shard,
+        time_limit(book.expected(&host.id, Way::Up, bytes), bytes),
+    );
     let outcome = exchange(transfer, place, shard, &call).await;
     match &outcome {
         Ok(_) => {
-            let measure = Measure { bytes, first: Duration::ZERO, rest: began.elapsed() };
+            let measure = Measure {
+                bytes,
+                first: Duration::ZERO,
+                rest: began.elapsed(),
+            };
             book.went_well(&host.id, Way::Up, measure);
         }
         Err(error) => {
@@ -96,14 +106,22 @@ async fn exchange(
     call: &Call,
 ) -> Result<Base64, PutError> {
     let reply = transfer.dialer().send(&place.host.endpoint, call).await?;
-    let signed = reply.success().await?.collect_limited(RECEIPT_BYTES_MAX).await?;
+    let signed = reply
+        .success()
+        .await?
+        .collect_limited(RECEIPT_BYTES_MAX)
+        .await?;
     let receipt = StoreReceipt::open(&signed)?;
     let is_ours = receipt.serial == place.serial
         && receipt.bridge == place.bridge
         && receipt.host == place.host.id
         && receipt.shard == shard.id
         && ShardSize::try_from(u32::try_from(shard.bytes.len()).unwrap_or(0)) == Ok(receipt.size);
-    if is_ours { Ok(Base64(signed.to_vec())) } else { Err(PutError::OtherReceipt) }
+    if is_ours {
+        Ok(Base64(signed.to_vec()))
+    } else {
+        Err(PutError::OtherReceipt)
+    }
 }
 
 fn put_call(place: &Place, shard: &OutgoingShard, within: Duration) -> Call {
@@ -112,9 +130,9 @@ fn put_call(place: &Place, shard: &OutgoingShard, within: Duration) -> Call {
     let call = Call::put(SHARDS_PATH, Payload::from(shard.bytes.clone())).answer_within(within);
     // Hexadecimal and base64 text is always a header value.
     match (id, ticket) {
-        (Ok(id), Ok(ticket)) => {
-            call.header(HeaderName::from_static(SHARD_ID_HEADER), id).header(AUTHORIZATION, ticket)
-        }
+        (Ok(id), Ok(ticket)) => call
+            .header(HeaderName::from_static(SHARD_ID_HEADER), id)
+            .header(AUTHORIZATION, ticket),
         _ => call,
     }
 }
@@ -122,7 +140,10 @@ fn put_call(place: &Place, shard: &OutgoingShard, within: Duration) -> Call {
 fn time_limit(expected: Option<Duration>, bytes: usize) -> Duration {
     let longest = GRACE + Duration::from_secs(bytes as u64 / TRANSFER_RATE_MIN);
     expected.map_or(longest, |expected| {
-        expected.saturating_mul(PATIENCE).max(PATIENCE_MIN).min(longest)
+        expected
+            .saturating_mul(PATIENCE)
+            .max(PATIENCE_MIN)
+            .min(longest)
     })
 }
 

@@ -7,18 +7,17 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use futures_util::FutureExt as _;
-use model::formats::shape::Class;
 use model::units::HostId;
 use model::wire::Base64;
 use model::wire::api::{FailedSlot, Report, SegmentReceipts, Sighting};
 use model::wire::limits::REPLACEMENTS_PER_SLOT_MAX;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::UploadError;
+use super::pace::{Pace, shards_needed};
 use super::plan::Place;
 use super::prepare::PreparedSegment;
 use super::put::{OutgoingShard, PutError, put_shard};
@@ -26,23 +25,10 @@ use super::spare::SpareDesk;
 use crate::transfer::hosts::Strike;
 use crate::transfer::{Progress, Transfer, chain};
 
-/// No shard is late before this.
-const LATE_MIN: Duration = Duration::from_secs(2);
-/// A shard is late after this many times the median of its segment.
-const LATE_MEDIANS: u32 = 3;
-/// A late shard without a spare is waited for at least this long.
-const GIVE_UP_MIN: Duration = Duration::from_secs(10);
-/// And this many times the median of its segment.
-const GIVE_UP_MEDIANS: u32 = 10;
 /// How often a shard is offered again to its first Host, where there is no spare.
 const REPEATS_MAX: u32 = 2;
 /// Wait before it is; triples.
 const REPEAT_AFTER: Duration = Duration::from_millis(500);
-
-/// Fewest shards of a segment with which it may be committed: k + ⌈(n − k) / 2⌉.
-pub(super) const fn shards_needed(class: Class) -> u16 {
-    class.k() + (class.n() - class.k()).div_ceil(2)
-}
 
 /// What all segments of an upload share.
 #[derive(Clone, Debug)]
@@ -74,13 +60,21 @@ pub(super) async fn send_segment(
         pace: Pace::new(segment.class),
         used: Mutex::new(places.iter().map(|place| place.host.id).collect()),
     };
-    let ways = (0..).zip(places).map(|(index, place)| sending.store_shard(index, place));
+    let ways = (0..)
+        .zip(places)
+        .map(|(index, place)| sending.store_shard(index, place));
     let outcomes = join_all(ways).await;
-    let stored = outcomes.iter().filter(|outcome| outcome.receipt.is_some()).count();
+    let stored = outcomes
+        .iter()
+        .filter(|outcome| outcome.receipt.is_some())
+        .count();
     let have = u16::try_from(stored).unwrap_or(u16::MAX);
     let needed = shards_needed(segment.class);
     if have < needed {
-        let hosts = outcomes.into_iter().flat_map(|outcome| outcome.failures).collect();
+        let hosts = outcomes
+            .into_iter()
+            .flat_map(|outcome| outcome.failures)
+            .collect();
         return Err(UploadError::TooFewHosts {
             blob: segment.blob,
             segment: segment.index,
@@ -91,15 +85,35 @@ pub(super) async fn send_segment(
     }
     if have < segment.class.n() {
         road.progress.segments_degraded.add(1);
-        tracing::warn!(segment = segment.index, have, n = segment.class.n(), "stored degraded");
+        tracing::warn!(
+            segment = segment.index,
+            have,
+            n = segment.class.n(),
+            "stored degraded"
+        );
     }
     road.progress.bytes_stored.add(u64::from(segment.length));
     let took = sending.pace.began.elapsed();
-    let reports = outcomes.iter().flat_map(|outcome| outcome.reports.clone()).collect();
-    let receipts = outcomes.into_iter().map(|outcome| outcome.receipt).collect();
+    let reports = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.reports.clone())
+        .collect();
+    let receipts = outcomes
+        .into_iter()
+        .map(|outcome| outcome.receipt)
+        .collect();
     let (blob, index, ids) = (segment.blob, segment.index, segment.ids);
-    let receipts = SegmentReceipts { blob, segment: index, ids, receipts };
-    Ok(SentSegment { receipts, reports, took })
+    let receipts = SegmentReceipts {
+        blob,
+        segment: index,
+        ids,
+        receipts,
+    };
+    Ok(SentSegment {
+        receipts,
+        reports,
+        took,
+    })
 }
 
 struct Sending<'a> {
@@ -136,7 +150,9 @@ impl<'a> Sending<'a> {
     /// Stores shard `index`, at `first` or at spares; the first good receipt wins, and what is
     /// still under way is dropped.
     async fn store_shard(&'a self, index: u16, first: Place) -> Outcome {
-        let Some((id, bytes)) = self.segment.shard(index) else { return Outcome::default() };
+        let Some((id, bytes)) = self.segment.shard(index) else {
+            return Outcome::default();
+        };
         let avoided = self.road.transfer.hosts().is_avoided(&first.host.id);
         let mut ways = Ways {
             index,
@@ -161,7 +177,7 @@ impl<'a> Sending<'a> {
     async fn race(&'a self, ways: &mut Ways<'a>, first_is_avoided: bool) {
         let mut untried = first_is_avoided;
         let mut hedges_left = REPLACEMENTS_PER_SLOT_MAX;
-        let mut newest = self.pace.began;
+        let mut newest = (self.pace.began, ways.first.host.id);
         while !(ways.puts.is_empty() && ways.spare.is_none() && ways.repeat.is_none()) {
             tokio::select! {
                 biased;
@@ -169,10 +185,10 @@ impl<'a> Sending<'a> {
                     Ok(receipt) => return self.won(ways, &place, receipt),
                     Err(error) => self.lost(ways, &place, &error),
                 },
-                spare = maybe(&mut ways.spare) => match spare {
+                spare = maybe(&mut ways.spare) => match spare.filter(|place| self.is_new(place)) {
                     Some(place) => {
-                        newest = Instant::now();
-                        self.try_spare(ways, place);
+                        newest = (Instant::now(), place.host.id);
+                        ways.puts.push(self.put(ways, place));
                     }
                     None if untried => {
                         untried = false;
@@ -184,9 +200,9 @@ impl<'a> Sending<'a> {
                 () = maybe(&mut ways.repeat) => {
                     ways.puts.push(self.put(ways, ways.first.clone()));
                 }
-                () = self.pace.late(newest), if hedges_left > 0 && ways.spare.is_none() => {
+                () = self.pace.late(newest.0), if hedges_left > 0 && ways.spare.is_none() => {
                     hedges_left -= 1;
-                    ways.spare = Some(self.spare(ways, ways.first.host.id));
+                    ways.spare = Some(self.spare(ways, newest.1));
                 }
                 () = self.pace.good_enough(first_is_avoided && !untried) => return self.gave_up(ways),
             }
@@ -196,7 +212,9 @@ impl<'a> Sending<'a> {
     fn won(&self, ways: &mut Ways<'_>, place: &Place, receipt: Base64) {
         let progress = &self.road.progress;
         progress.shards.add(1);
-        progress.shard_bytes_stored.add(ways.shard.bytes.len() as u64);
+        progress
+            .shard_bytes_stored
+            .add(ways.shard.bytes.len() as u64);
         if place.host.id != ways.first.host.id {
             progress.shards_replaced.add(1);
             if ways.outcome.failures.is_empty() && !ways.puts.is_empty() {
@@ -207,8 +225,12 @@ impl<'a> Sending<'a> {
     }
 
     fn lost(&'a self, ways: &mut Ways<'a>, place: &Place, error: &PutError) {
-        ways.outcome.failures.push((place.host.name.clone(), chain(error)));
-        ways.outcome.reports.push(self.report(ways, place, sighting(error)));
+        ways.outcome
+            .failures
+            .push((place.host.name.clone(), chain(error)));
+        ways.outcome
+            .reports
+            .push(self.report(ways, place, sighting(error)));
         if place.host.id == ways.first.host.id && !error.may_pass() {
             ways.repeats_left = 0;
         }
@@ -220,22 +242,24 @@ impl<'a> Sending<'a> {
     /// The first Host is late, with nobody else to ask, and the segment can do without it.
     fn gave_up(&self, ways: &mut Ways<'_>) {
         self.overtaken(ways);
-        ways.outcome.failures.push((ways.first.host.name.clone(), "too slow".to_owned()));
+        ways.outcome
+            .failures
+            .push((ways.first.host.name.clone(), "too slow".to_owned()));
     }
 
     fn overtaken(&self, ways: &mut Ways<'_>) {
-        self.road.transfer.hosts().strike(&ways.first.host.id, Strike::Slow);
+        self.road
+            .transfer
+            .hosts()
+            .strike(&ways.first.host.id, Strike::Slow);
         let report = self.report(ways, &ways.first, Sighting::Slow);
         ways.outcome.reports.push(report);
     }
 
-    fn try_spare(&'a self, ways: &mut Ways<'a>, place: Place) {
-        let is_new = self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(place.host.id);
-        if is_new {
-            ways.puts.push(self.put(ways, place));
-        } else {
-            tracing::warn!(host = %place.host.name, "the spare has a shard of the segment");
-        }
+    /// Whether a spare has nothing of the segment yet; from now on it counts as having some.
+    fn is_new(&self, spare: &Place) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(spare.host.id)
     }
 
     fn wait_to_repeat(&self, ways: &mut Ways<'_>) {
@@ -244,7 +268,11 @@ impl<'a> Sending<'a> {
         ways.repeat = Some(sleep(wait).boxed());
     }
 
-    fn put(&'a self, ways: &Ways<'_>, place: Place) -> BoxFuture<'a, (Place, Result<Base64, PutError>)> {
+    fn put(
+        &'a self,
+        ways: &Ways<'_>,
+        place: Place,
+    ) -> BoxFuture<'a, (Place, Result<Base64, PutError>)> {
         let shard = ways.shard.clone();
         async move {
             let result = put_shard(&self.road.transfer, &place, &shard).await;
@@ -255,12 +283,25 @@ impl<'a> Sending<'a> {
 
     fn spare(&'a self, ways: &Ways<'_>, failed: HostId) -> BoxFuture<'a, Option<Place>> {
         let (blob, segment) = (self.segment.blob, self.segment.index);
-        self.road.spares.spare(FailedSlot { blob, segment, index: ways.index, failed }).boxed()
+        self.road
+            .spares
+            .spare(FailedSlot {
+                blob,
+                segment,
+                index: ways.index,
+                failed,
+            })
+            .boxed()
     }
 
     fn report(&self, ways: &Ways<'_>, place: &Place, saw: Sighting) -> Report {
         let (shard, blob) = (Some(ways.shard.id), Some(self.segment.blob));
-        Report { host: place.host.id, saw, shard, blob }
+        Report {
+            host: place.host.id,
+            saw,
+            shard,
+            blob,
+        }
     }
 }
 
@@ -286,105 +327,4 @@ const fn sighting_of(strike: Strike) -> Sighting {
 
 fn sighting(error: &PutError) -> Sighting {
     sighting_of(error.strike())
-}
-
-/// How fast the shards of a segment get there: tells a shard when it is late.
-#[derive(Debug)]
-struct Pace {
-    began: Instant,
-    n: usize,
-    needed: usize,
-    times: watch::Sender<Times>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Times {
-    /// How long each stored shard took, so also sorted.
-    stored: Vec<Duration>,
-}
-
-impl Pace {
-    fn new(class: Class) -> Self {
-        Self {
-            began: Instant::now(),
-            n: usize::from(class.n()),
-            needed: usize::from(shards_needed(class)),
-            times: watch::Sender::default(),
-        }
-    }
-
-    fn settled(&self, is_stored: bool) {
-        if is_stored {
-            self.times.send_modify(|times| times.stored.push(self.began.elapsed()));
-        }
-    }
-
-    /// Returns once a shard under way since `since` is late: half of its segment is stored, and
-    /// three times as long has passed.
-    async fn late(&self, since: Instant) {
-        let enough = self.n.div_ceil(2);
-        let median = self.median_of(enough).await;
-        sleep_until(since + (median * LATE_MEDIANS).max(LATE_MIN)).await;
-    }
-
-    /// Returns once the segment is good enough to do without a late shard. A Host that is known
-    /// to be slow or away gets no more time than it takes to be late.
-    async fn good_enough(&self, is_avoided: bool) {
-        let median = self.median_of(self.needed).await;
-        let wait = if is_avoided {
-            (median * LATE_MEDIANS).max(LATE_MIN)
-        } else {
-            (median * GIVE_UP_MEDIANS).max(GIVE_UP_MIN)
-        };
-        sleep_until(self.began + wait).await;
-    }
-
-    /// The median once `enough` shards are stored.
-    async fn median_of(&self, enough: usize) -> Duration {
-        let mut times = self.times.subscribe();
-        let enough = times.wait_for(|times| times.stored.len() >= enough).await;
-        // The sender lives as long as `self`, so this never ends without a median.
-        let stored = enough.map(|times| times.stored.clone()).unwrap_or_default();
-        stored.get(stored.len() / 2).copied().unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn coded() -> Class {
-        Class::coded(4, 8).unwrap()
-    }
-
-    #[test]
-    fn degraded_means_half_of_the_parity() {
-        assert_eq!(shards_needed(coded()), 6);
-        assert_eq!(shards_needed(Class::mirrors(3).unwrap()), 2);
-        assert_eq!(shards_needed(Class::mirrors(1).unwrap()), 1);
-        assert_eq!(shards_needed(Class::coded(16, 32).unwrap()), 24);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nobody_is_late_before_half_of_the_segment_is_stored() {
-        let pace = Pace::new(coded());
-        (0..3).for_each(|_| pace.settled(true));
-        let late = tokio::time::timeout(Duration::from_secs(3_600), pace.late(pace.began)).await;
-        assert!(late.is_err());
-        pace.settled(true);
-        pace.late(pace.began).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn late_is_three_times_the_median_and_good_enough_needs_more() {
-        let pace = Pace::new(coded());
-        sleep(Duration::from_secs(5)).await;
-        (0..6).for_each(|_| pace.settled(true));
-        pace.late(pace.began).await;
-        assert_eq!(pace.began.elapsed().as_secs(), 15);
-        pace.good_enough(true).await;
-        assert_eq!(pace.began.elapsed().as_secs(), 15);
-        pace.good_enough(false).await;
-        assert_eq!(pace.began.elapsed().as_secs(), 50);
-    }
 }

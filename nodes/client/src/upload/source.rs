@@ -79,7 +79,11 @@ pub struct EncryptedFile {
 enum State {
     /// Opened when the first byte is asked for, so that a thousand blobs need few open files.
     Waiting,
-    Open { file: File, version: Version, offset: u64 },
+    Open {
+        file: File,
+        version: Version,
+        offset: u64,
+    },
     Done,
 }
 
@@ -95,21 +99,35 @@ impl EncryptedFile {
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, length: u64, file_secret: &Secret) -> Self {
         let cipher = FileCipher::new(file_secret);
-        Self { path: path.into(), cipher, length, state: State::Waiting }
+        Self {
+            path: path.into(),
+            cipher,
+            length,
+            state: State::Waiting,
+        }
     }
 
     fn changed(&self) -> ReadError {
-        ReadError::Changed { path: self.path.clone() }
+        ReadError::Changed {
+            path: self.path.clone(),
+        }
     }
 
     fn open(&mut self) -> Result<(), ReadError> {
-        let unreadable = |source| ReadError::Read { path: self.path.clone(), source };
+        let unreadable = |source| ReadError::Read {
+            path: self.path.clone(),
+            source,
+        };
         let file = File::open(&self.path).map_err(unreadable)?;
         let version = Version::of(&file).map_err(unreadable)?;
         if version.length != self.length {
             return Err(self.changed());
         }
-        self.state = State::Open { file, version, offset: 0 };
+        self.state = State::Open {
+            file,
+            version,
+            offset: 0,
+        };
         Ok(())
     }
 }
@@ -119,19 +137,28 @@ impl Ciphertext for EncryptedFile {
         if matches!(self.state, State::Waiting) {
             self.open()?;
         }
-        let State::Open { file, offset, .. } = &mut self.state else { return Err(self.changed()) };
-        file.read_exact(out).map_err(|source| read_error(&self.path, source))?;
+        let State::Open { file, offset, .. } = &mut self.state else {
+            return Err(self.changed());
+        };
+        file.read_exact(out)
+            .map_err(|source| read_error(&self.path, source))?;
         self.cipher.apply(*offset, out);
         *offset += out.len() as u64;
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), ReadError> {
-        let State::Open { mut file, version, offset } = mem::replace(&mut self.state, State::Done)
+        let State::Open {
+            mut file,
+            version,
+            offset,
+        } = mem::replace(&mut self.state, State::Done)
         else {
             return Err(self.changed());
         };
-        let more = file.read(&mut [0]).map_err(|source| read_error(&self.path, source))?;
+        let more = file
+            .read(&mut [0])
+            .map_err(|source| read_error(&self.path, source))?;
         let now = Version::of(&file).map_err(|source| read_error(&self.path, source))?;
         if more > 0 || offset != self.length || now != version {
             return Err(self.changed());
@@ -142,21 +169,31 @@ impl Ciphertext for EncryptedFile {
 
 impl fmt::Debug for EncryptedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EncryptedFile").field("length", &self.length).finish_non_exhaustive()
+        f.debug_struct("EncryptedFile")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
     }
 }
 
 impl Version {
     fn of(file: &File) -> io::Result<Self> {
         let now = file.metadata()?;
-        Ok(Self { length: now.len(), modified: now.modified().ok() })
+        Ok(Self {
+            length: now.len(),
+            modified: now.modified().ok(),
+        })
     }
 }
 
 fn read_error(path: &Path, source: io::Error) -> ReadError {
     match source.kind() {
-        io::ErrorKind::UnexpectedEof => ReadError::Changed { path: path.to_owned() },
-        _ => ReadError::Read { path: path.to_owned(), source },
+        io::ErrorKind::UnexpectedEof => ReadError::Changed {
+            path: path.to_owned(),
+        },
+        _ => ReadError::Read {
+            path: path.to_owned(),
+            source,
+        },
     }
 }
 
@@ -178,7 +215,9 @@ impl Ciphertext for InMemory {
     fn read(&mut self, out: &mut [u8]) -> Result<(), ReadError> {
         let end = self.offset + out.len();
         let next = self.bytes.get(self.offset..end);
-        out.copy_from_slice(next.ok_or(ReadError::Short { length: self.bytes.len() })?);
+        out.copy_from_slice(next.ok_or(ReadError::Short {
+            length: self.bytes.len(),
+        })?);
         self.offset = end;
         Ok(())
     }
@@ -191,7 +230,9 @@ impl Ciphertext for InMemory {
 
 impl fmt::Debug for InMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InMemory").field("length", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("InMemory")
+            .field("length", &self.bytes.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -230,7 +271,10 @@ mod tests {
         for length in [3, 5] {
             let file = file_of(b"four");
             let mut source = EncryptedFile::new(file.path(), length, &Secret::new(SECRET));
-            assert!(matches!(source.read(&mut [0; 3]), Err(ReadError::Changed { .. })));
+            assert!(matches!(
+                source.read(&mut [0; 3]),
+                Err(ReadError::Changed { .. })
+            ));
         }
     }
 
@@ -248,7 +292,10 @@ mod tests {
             change(file.as_file_mut());
             let read = source.read(&mut [0; 2]);
             let outcome = read.and_then(|()| source.finish());
-            assert!(matches!(outcome, Err(ReadError::Changed { .. })), "{outcome:?}");
+            assert!(
+                matches!(outcome, Err(ReadError::Changed { .. })),
+                "{outcome:?}"
+            );
         }
     }
 }

@@ -34,7 +34,10 @@ impl SpareDesk {
     pub(super) fn new(transfer: Transfer, upload: UploadId) -> Self {
         let (queue, wishes) = mpsc::channel(QUEUE_MAX);
         let clerk = tokio::spawn(serve(transfer, upload, wishes));
-        Self { queue, _clerk: Arc::new(AbortOnDropHandle::new(clerk)) }
+        Self {
+            queue,
+            _clerk: Arc::new(AbortOnDropHandle::new(clerk)),
+        }
     }
 
     /// A spare for `slot`, or `None` where there is none, or the Bridge does not answer.
@@ -61,7 +64,10 @@ async fn serve(transfer: Transfer, upload: UploadId, mut wishes: mpsc::Receiver<
 
 async fn answer(transfer: &Transfer, upload: &UploadId, batch: Vec<Wish>) {
     // Who was overtaken meanwhile does not listen any more.
-    let batch: Vec<Wish> = batch.into_iter().filter(|wish| !wish.answer.is_closed()).collect();
+    let batch: Vec<Wish> = batch
+        .into_iter()
+        .filter(|wish| !wish.answer.is_closed())
+        .collect();
     if batch.is_empty() {
         return;
     }
@@ -69,7 +75,11 @@ async fn answer(transfer: &Transfer, upload: &UploadId, batch: Vec<Wish>) {
     let more = match transfer.api().more(upload, &MoreRequest { slots }).await {
         Ok(more) if more.slots.len() == batch.len() => more,
         Ok(more) => {
-            tracing::warn!(asked = batch.len(), given = more.slots.len(), "wrong number of spares");
+            tracing::warn!(
+                asked = batch.len(),
+                given = more.slots.len(),
+                "wrong number of spares"
+            );
             return;
         }
         Err(error) => {
@@ -79,7 +89,9 @@ async fn answer(transfer: &Transfer, upload: &UploadId, batch: Vec<Wish>) {
     };
     let (hosts, now) = (dialable(&more.hosts), transfer.environment().now());
     for (wish, slot) in batch.into_iter().zip(more.slots) {
-        let spare = slot.map(|slot| place(&hosts, &slot, transfer.api().bridge(), now)).transpose();
+        let spare = slot
+            .map(|slot| place(&hosts, &slot, transfer.api().bridge(), now))
+            .transpose();
         let spare = spare.unwrap_or_else(|error| {
             tracing::warn!(%error, "a spare is refused");
             None

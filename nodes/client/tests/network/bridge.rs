@@ -15,8 +15,8 @@ use model::units::{
 };
 use model::wire::api::{
     BlobRequest, Commit, Committed, Layout, More, MoreRequest, NodeBody, Nodes, Plan, ReceiptPage,
-    Report, Reports, SegmentLayout, SegmentReceipts, SegmentSlots, Session, ShardPlace, Slot, SlotPage,
-    UploadRequest,
+    Report, Reports, SegmentLayout, SegmentReceipts, SegmentSlots, Session, ShardPlace, Slot,
+    SlotPage, UploadRequest,
 };
 use model::wire::{Action, Base64, ProblemCode, SerialKey, StoreReceipt, Ticket};
 use net::{BridgeUrl, Listener, Router, Security, ServeLimits};
@@ -117,7 +117,10 @@ impl Bridge {
     fn slot(&self, host: u16, place: (BlobId, u64, u16), owner_tag: OwnerTag) -> Slot {
         let id = self.hosts[usize::from(host)].id();
         let serial = self.serials.serial(&place.0, place.1, place.2, &id);
-        Slot { host, ticket: self.ticket(id, serial, Action::Put { owner_tag }) }
+        Slot {
+            host,
+            ticket: self.ticket(id, serial, Action::Put { owner_tag }),
+        }
     }
 
     fn addresses(&self) -> Vec<model::wire::api::HostAddress> {
@@ -133,21 +136,37 @@ impl Bridge {
         });
         let all: Vec<_> = all.collect();
         let mut segments = Vec::new();
-        for (number, (blob, segment)) in
-            all.iter().copied().enumerate().skip(first).take(SEGMENTS_PER_PAGE)
+        for (number, (blob, segment)) in all
+            .iter()
+            .copied()
+            .enumerate()
+            .skip(first)
+            .take(SEGMENTS_PER_PAGE)
         {
             let (shape, tag) = books.shapes[&blob];
             let slots = (0..shape.class().n()).map(|index| {
                 let host = (number * 3 + usize::from(index)) % self.hosts.len();
                 let place = (blob, segment, index);
-                books.given.entry(place).or_default().push(self.hosts[host].id());
+                books
+                    .given
+                    .entry(place)
+                    .or_default()
+                    .push(self.hosts[host].id());
                 self.slot(host.try_into().unwrap(), place, tag)
             });
-            segments.push(SegmentSlots { blob, segment, slots: slots.collect() });
+            segments.push(SegmentSlots {
+                blob,
+                segment,
+                slots: slots.collect(),
+            });
         }
         let end = first + segments.len();
         let next = (end < all.len()).then(|| format!("at&{end}"));
-        SlotPage { hosts: self.addresses(), segments, next }
+        SlotPage {
+            hosts: self.addresses(),
+            segments,
+            next,
+        }
     }
 
     /// Who signed a receipt for shard `index` of a segment.
@@ -179,14 +198,20 @@ impl Bridge {
             }
             let mut stored = Vec::new();
             for (index, receipt) in (0..).zip(&segment.receipts) {
-                let id = segment.ids[if class.k() == 1 { 0 } else { usize::from(index) }];
+                let id = segment.ids[if class.k() == 1 {
+                    0
+                } else {
+                    usize::from(index)
+                }];
                 let host = match receipt {
                     Some(signed) => Some(self.holder(segment, index, id, &signed.0)?),
                     None => None,
                 };
                 stored.push((id, host));
             }
-            books.receipts.insert((segment.blob, segment.segment), stored);
+            books
+                .receipts
+                .insert((segment.blob, segment.segment), stored);
         }
         Ok(())
     }
@@ -196,11 +221,16 @@ async fn sign_in(State(bridge): State<Arc<Bridge>>, Json(_): Json<IgnoredAny>) -
     let mut books = bridge.books();
     books.sessions += 1;
     let token = books.sessions.to_string();
-    Json(Session { token, expires: now().plus_ms(3_600_000) })
+    Json(Session {
+        token,
+        expires: now().plus_ms(3_600_000),
+    })
 }
 
 fn is_signed_in(bridge: &Bridge, headers: &HeaderMap) -> bool {
-    let value = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let value = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
     let number = value.and_then(|value| value.strip_prefix("Bearer ")?.parse::<u64>().ok());
     number.is_some_and(|number| number >= bridge.books().refuse_sessions_below)
 }
@@ -213,7 +243,10 @@ async fn plan(
     if !is_signed_in(&bridge, &headers) {
         return problem(ProblemCode::Unauthorized, "sign in");
     }
-    let class = request.class.or(bridge.books().class).unwrap_or(Class::coded(4, 8).unwrap());
+    let class = request
+        .class
+        .or(bridge.books().class)
+        .unwrap_or(Class::coded(4, 8).unwrap());
     if usize::from(class.n()) > bridge.hosts.len() {
         return problem(ProblemCode::TooFewHosts, "too few");
     }
@@ -226,7 +259,13 @@ async fn plan(
         books.upload = request.blobs;
     }
     let (upload, expires) = (UploadId([1; 16]), now().plus_ms(3_600_000));
-    Json(Plan { upload, expires, class, slots: bridge.page(0) }).into_response()
+    Json(Plan {
+        upload,
+        expires,
+        class,
+        slots: bridge.page(0),
+    })
+    .into_response()
 }
 
 #[derive(Deserialize)]
@@ -245,18 +284,27 @@ async fn more(State(bridge): State<Arc<Bridge>>, Json(request): Json<MoreRequest
     for slot in request.slots {
         let mut books = bridge.books();
         let place = (slot.blob, slot.segment, slot.index);
-        let of_segment = books.given.range((place.0, place.1, 0)..=(place.0, place.1, u16::MAX));
+        let of_segment = books
+            .given
+            .range((place.0, place.1, 0)..=(place.0, place.1, u16::MAX));
         let used: BTreeSet<HostId> = of_segment.flat_map(|(_, hosts)| hosts.clone()).collect();
         let had = books.given.get(&place).map_or(0, Vec::len);
-        let free = (0_u16..).zip(&bridge.hosts).find(|(_, host)| !used.contains(&host.id()));
-        let spare = free.filter(|_| had <= REPLACEMENTS_MAX as usize).map(|(host, _)| host);
+        let free = (0_u16..)
+            .zip(&bridge.hosts)
+            .find(|(_, host)| !used.contains(&host.id()));
+        let spare = free
+            .filter(|_| had <= REPLACEMENTS_MAX as usize)
+            .map(|(host, _)| host);
         slots.push(spare.map(|host| {
             let id = bridge.hosts[usize::from(host)].id();
             books.given.entry(place).or_default().push(id);
             bridge.slot(host, place, OwnerTag::default())
         }));
     }
-    Json(More { hosts: bridge.addresses(), slots })
+    Json(More {
+        hosts: bridge.addresses(),
+        slots,
+    })
 }
 
 async fn receipts(State(bridge): State<Arc<Bridge>>, Json(page): Json<ReceiptPage>) -> Response {
@@ -285,10 +333,18 @@ async fn commit(State(bridge): State<Arc<Bridge>>, Json(commit): Json<Commit>) -
     for node in commit.nodes {
         books.nodes.insert(node.hash, node.body.0);
     }
-    if !commit.pending.iter().all(|hash| books.nodes.contains_key(hash)) {
+    if !commit
+        .pending
+        .iter()
+        .all(|hash| books.nodes.contains_key(hash))
+    {
         return problem(ProblemCode::NotFound, "a pending page");
     }
-    Json(Committed { seq: 1, hash: RootHash::default() }).into_response()
+    Json(Committed {
+        seq: 1,
+        hash: RootHash::default(),
+    })
+    .into_response()
 }
 
 async fn abandon(State(bridge): State<Arc<Bridge>>) -> Json<()> {
@@ -303,9 +359,14 @@ async fn nodes(
     let books = bridge.books();
     let hashes = query.iter().map(|(_, hash)| hash.parse().unwrap());
     let found = hashes.filter_map(|hash: NodeHash| {
-        Some(NodeBody { hash, body: Base64(books.nodes.get(&hash)?.clone()) })
+        Some(NodeBody {
+            hash,
+            body: Base64(books.nodes.get(&hash)?.clone()),
+        })
     });
-    Json(Nodes { nodes: found.collect() })
+    Json(Nodes {
+        nodes: found.collect(),
+    })
 }
 
 async fn put_nodes(State(bridge): State<Arc<Bridge>>, Json(nodes): Json<Nodes>) -> Response {
@@ -333,7 +394,9 @@ async fn layout(
     let Some((shape, _)) = books.shapes.get(&blob).copied() else {
         return problem(ProblemCode::NotFound, "blob");
     };
-    let end = shape.segments().min(window.first + window.limit.min(SEGMENTS_PER_PAGE as u64));
+    let end = shape
+        .segments()
+        .min(window.first + window.limit.min(SEGMENTS_PER_PAGE as u64));
     let segments = (window.first..end).map(|segment| {
         let stored = &books.receipts[&(blob, segment)];
         let shards = stored.iter().map(|(id, host)| {
@@ -342,13 +405,26 @@ async fn layout(
                 let serial = model::units::Serial::default();
                 bridge.ticket(host, serial, Action::Get { shard: *id })
             });
-            ShardPlace { id: *id, host: at.map(|at| at.try_into().unwrap()), ticket }
+            ShardPlace {
+                id: *id,
+                host: at.map(|at| at.try_into().unwrap()),
+                ticket,
+            }
         });
-        SegmentLayout { segment, shards: shards.collect() }
+        SegmentLayout {
+            segment,
+            shards: shards.collect(),
+        }
     });
     let segments = segments.collect();
     let (length, class) = (shape.length(), shape.class());
-    Json(Layout { length, class, hosts: bridge.addresses(), segments }).into_response()
+    Json(Layout {
+        length,
+        class,
+        hosts: bridge.addresses(),
+        segments,
+    })
+    .into_response()
 }
 
 async fn reports(State(bridge): State<Arc<Bridge>>, Json(reports): Json<Reports>) -> Json<()> {

@@ -15,9 +15,7 @@ use futures_util::stream::{self, StreamExt as _};
 use model::crypto::{Secret, SigningKey, hash_shard};
 use model::units::{BridgeId, HostId, Serial, ShardId, ShardSize, UnixMs};
 use model::wire::api::HostAddress;
-use model::wire::{
-    Problem, ProblemCode, StoreReceipt, Ticket, TicketPurpose, split_ticket_header,
-};
+use model::wire::{Problem, ProblemCode, StoreReceipt, Ticket, TicketPurpose, split_ticket_header};
 use net::{Identity, Listener, Router, Security, ServeLimits};
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +61,10 @@ impl Host {
     pub(crate) fn start(number: u8, bridge: BridgeId) -> Arc<Self> {
         let key = SigningKey::from_seed(&Secret::new([number; 32]));
         let security = Security::Tls(Identity::new(&key).unwrap());
-        let limits = ServeLimits { drain_within: Duration::ZERO, ..ServeLimits::default() };
+        let limits = ServeLimits {
+            drain_within: Duration::ZERO,
+            ..ServeLimits::default()
+        };
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), security, limits).unwrap();
         let host = Arc::new(Self {
             number,
@@ -135,11 +136,16 @@ impl Host {
 
     fn ticket(&self, headers: &HeaderMap, purpose: TicketPurpose) -> Result<Ticket, Box<Response>> {
         let refuse = |why: &str| Box::new(problem(ProblemCode::TicketRefused, why));
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let signed = split_ticket_header(value.unwrap_or_default()).map_err(|e| refuse(&e.to_string()))?;
+        let value = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let signed =
+            split_ticket_header(value.unwrap_or_default()).map_err(|e| refuse(&e.to_string()))?;
         let known = |bridge: &BridgeId| *bridge == self.bridge;
         let ticket = Ticket::check(&signed, now(), &self.id(), known, purpose);
-        ticket.map(|valid| valid.ticket().clone()).map_err(|error| refuse(&error.to_string()))
+        ticket
+            .map(|valid| valid.ticket().clone())
+            .map_err(|error| refuse(&error.to_string()))
     }
 }
 
@@ -170,7 +176,11 @@ async fn put_shard(State(host): State<Arc<Host>>, headers: HeaderMap, body: Body
     }
     let size = ShardSize::new(bytes.len().try_into().unwrap()).unwrap();
     shelf.shards.insert(id, bytes);
-    let shard = if fault == Fault::Garbage { ShardId([0xbad_u32.to_le_bytes()[0]; 32]) } else { id };
+    let shard = if fault == Fault::Garbage {
+        ShardId([0xbad_u32.to_le_bytes()[0]; 32])
+    } else {
+        id
+    };
     let receipt = StoreReceipt {
         serial: ticket.serial,
         bridge: ticket.bridge,
@@ -213,7 +223,9 @@ async fn get_shard(
         shelf.gets += 1;
         (shelf.fault, shelf.shards.get(&id).cloned())
     };
-    let Some(bytes) = found else { return problem(ProblemCode::NotFound, "not here") };
+    let Some(bytes) = found else {
+        return problem(ProblemCode::NotFound, "not here");
+    };
     let length = [(header::CONTENT_LENGTH, bytes.len().to_string())];
     match fault {
         Fault::None | Fault::Dead => (length, bytes).into_response(),

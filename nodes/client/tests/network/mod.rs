@@ -12,9 +12,7 @@ use client::download::{BlobAccess, Downloader, Piece, Sink, StreamSink};
 use client::transfer::{
     Environment, Progress, SystemEnvironment, Transfer, TransferLimits, dialer_limits,
 };
-use client::upload::{
-    BlobSource, InMemory, StagedUpload, StoreRequest, UploadError, Uploader,
-};
+use client::upload::{BlobSource, InMemory, StagedUpload, StoreRequest, UploadError, Uploader};
 use model::crypto::{FileCipher, Secret, SigningKey};
 use model::formats::shape::Class;
 use model::units::{AccountId, BlobId, BridgeId, OwnerTag, VolumeId};
@@ -36,7 +34,10 @@ impl Network {
         let key = SigningKey::from_seed(&Secret::new([0xb0; 32]));
         let id = BridgeId(key.public());
         let hosts: Vec<_> = (1..=hosts).map(|number| Host::start(number, id)).collect();
-        Self { bridge: Bridge::start(key, hosts.clone()), hosts }
+        Self {
+            bridge: Bridge::start(key, hosts.clone()),
+            hosts,
+        }
     }
 
     /// An owner who knows nothing of the Hosts yet.
@@ -48,7 +49,11 @@ impl Network {
         let environment: Arc<dyn Environment> = Arc::new(SystemEnvironment);
         let dialer = Dialer::new(dialer_limits()).unwrap();
         let key = SigningKey::from_seed(&Secret::new([0xde; 32]));
-        let sign_in = SignInKey { bridge: self.bridge.id(), account: AccountId([0xac; 16]), key };
+        let sign_in = SignInKey {
+            bridge: self.bridge.id(),
+            account: AccountId([0xac; 16]),
+            key,
+        };
         let api = BridgeApi::new(
             dialer.clone(),
             self.bridge.url(),
@@ -93,8 +98,14 @@ impl Owner {
         blobs: Vec<BlobSource>,
         class: Option<Class>,
     ) -> Result<StagedUpload, UploadError> {
-        let request = StoreRequest { volume: VolumeId([0x70; 16]), class, blobs };
-        Uploader::new(self.transfer.clone()).store(request, &self.progress).await
+        let request = StoreRequest {
+            volume: VolumeId([0x70; 16]),
+            class,
+            blobs,
+        };
+        Uploader::new(self.transfer.clone())
+            .store(request, &self.progress)
+            .await
     }
 
     pub(crate) async fn commit(&self, staged: &StagedUpload) -> Committed {
@@ -108,7 +119,11 @@ impl Owner {
     }
 
     /// Stores and commits `plain` as one file.
-    pub(crate) async fn put(&self, plain: &[u8], class: Option<Class>) -> Result<StoredFile, UploadError> {
+    pub(crate) async fn put(
+        &self,
+        plain: &[u8],
+        class: Option<Class>,
+    ) -> Result<StoredFile, UploadError> {
         let (source, mut stored) = file_in_memory(plain);
         let staged = self.stage(vec![source], class).await?;
         stored.access.manifest = staged.blobs[0].manifest;
@@ -117,11 +132,16 @@ impl Owner {
     }
 
     /// Fetches a whole file.
-    pub(crate) async fn get(&self, file: &StoredFile) -> Result<Vec<u8>, client::download::DownloadError> {
+    pub(crate) async fn get(
+        &self,
+        file: &StoredFile,
+    ) -> Result<Vec<u8>, client::download::DownloadError> {
         let sink = Arc::new(StreamSink::new(Vec::new()));
         let piece = file.piece(0..file.plain.len() as u64, sink.clone());
         let downloader = Downloader::new(self.transfer.clone());
-        downloader.fetch(&file.access, vec![piece], &self.progress).await?;
+        downloader
+            .fetch(&file.access, vec![piece], &self.progress)
+            .await?;
         Ok(Arc::into_inner(sink).unwrap().into_inner())
     }
 }
@@ -129,7 +149,12 @@ impl Owner {
 impl StoredFile {
     pub(crate) fn piece(&self, range: std::ops::Range<u64>, sink: Arc<dyn Sink>) -> Piece {
         let file_offset = range.start;
-        Piece { range, file_secret: self.file_secret.clone(), file_offset, sink }
+        Piece {
+            range,
+            file_secret: self.file_secret.clone(),
+            file_offset,
+            sink,
+        }
     }
 }
 
@@ -139,7 +164,14 @@ pub(crate) fn file_in_memory(plain: &[u8]) -> (BlobSource, StoredFile) {
     let mut bytes = plain.to_vec();
     FileCipher::new(&file_secret).apply(0, &mut bytes);
     let source = source(&access, plain.len() as u64, Box::new(InMemory::new(bytes)));
-    (source, StoredFile { access, file_secret, plain: plain.to_vec() })
+    (
+        source,
+        StoredFile {
+            access,
+            file_secret,
+            plain: plain.to_vec(),
+        },
+    )
 }
 
 /// A file under fresh secrets, encrypted as it is read.
@@ -147,7 +179,14 @@ pub(crate) fn file_on_disk(path: &Path, plain: &[u8]) -> (BlobSource, StoredFile
     let (access, file_secret) = fresh_access();
     let content = client::upload::EncryptedFile::new(path, plain.len() as u64, &file_secret);
     let source = source(&access, plain.len() as u64, Box::new(content));
-    (source, StoredFile { access, file_secret, plain: plain.to_vec() })
+    (
+        source,
+        StoredFile {
+            access,
+            file_secret,
+            plain: plain.to_vec(),
+        },
+    )
 }
 
 fn fresh_access() -> (BlobAccess, Secret) {
@@ -156,7 +195,11 @@ fn fresh_access() -> (BlobAccess, Secret) {
     SystemEnvironment.random(&mut secret);
     SystemEnvironment.random(&mut file_secret);
     let manifest = model::units::NodeHash::default();
-    let access = BlobAccess { blob: BlobId(blob), secret: Secret::new(secret), manifest };
+    let access = BlobAccess {
+        blob: BlobId(blob),
+        secret: Secret::new(secret),
+        manifest,
+    };
     (access, Secret::new(file_secret))
 }
 
@@ -166,7 +209,13 @@ fn source(
     content: Box<dyn client::upload::Ciphertext>,
 ) -> BlobSource {
     let (blob, secret) = (access.blob, access.secret.clone());
-    BlobSource { blob, length, owner_tag: OwnerTag([0x0e; 32]), secret, content }
+    BlobSource {
+        blob,
+        length,
+        owner_tag: OwnerTag([0x0e; 32]),
+        secret,
+        content,
+    }
 }
 
 /// Bytes that look random and are the same every time.

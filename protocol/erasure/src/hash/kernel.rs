@@ -3,9 +3,9 @@
 
 use std::cmp::Reverse;
 
+use super::Hash;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
-use super::Hash;
 
 /// Which instructions hash leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

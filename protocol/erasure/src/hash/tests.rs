@@ -12,10 +12,17 @@ fn shard(bytes: usize, seed: usize) -> Vec<u8> {
 }
 
 fn check(shards: &[&[u8]]) {
-    let expected: Vec<ShardId> = shards.iter().map(|s| model::crypto::hash_shard(s)).collect();
+    let expected: Vec<ShardId> = shards
+        .iter()
+        .map(|s| model::crypto::hash_shard(s))
+        .collect();
     for kernel in HashKernel::available() {
         let sizes = || shards.iter().map(|shard| shard.len()).collect::<Vec<_>>();
-        assert!(kernel.hash_shards(shards) == expected, "{kernel:?}, {:?}", sizes());
+        assert!(
+            kernel.hash_shards(shards) == expected,
+            "{kernel:?}, {:?}",
+            sizes()
+        );
     }
     assert_eq!(hash_shards(shards), expected);
 }
@@ -33,7 +40,11 @@ fn every_size_around_every_leaf_border() {
                 continue;
             };
             let shard = &longest[..bytes];
-            assert_eq!(hash_shard(shard), model::crypto::hash_shard(shard), "{bytes} bytes");
+            assert_eq!(
+                hash_shard(shard),
+                model::crypto::hash_shard(shard),
+                "{bytes} bytes"
+            );
         }
     }
 }
@@ -57,7 +68,9 @@ fn every_number_of_lanes() {
 
 #[test]
 fn shards_of_a_segment_together() {
-    let shards: Vec<Vec<u8>> = (0..8).map(|seed| shard(3 * LEAF_BYTES + 64, seed)).collect();
+    let shards: Vec<Vec<u8>> = (0..8)
+        .map(|seed| shard(3 * LEAF_BYTES + 64, seed))
+        .collect();
     check(&shards.iter().map(Vec::as_slice).collect::<Vec<_>>());
 }
 
@@ -67,7 +80,9 @@ fn a_buffer_that_grows_hashes_to_the_same() {
     for kernel in HashKernel::available() {
         for step in [1_000, LEAF_BYTES, 300_000, whole.len()] {
             let mut hasher = StreamHasher::with(kernel);
-            (0..whole.len()).step_by(step).for_each(|upto| hasher.advance(&whole[..upto]));
+            (0..whole.len())
+                .step_by(step)
+                .for_each(|upto| hasher.advance(&whole[..upto]));
             hasher.advance(&whole);
             let left = whole.len() / LEAF_BYTES - hasher.hashes.len();
             assert!(left < kernel.lanes(), "{kernel:?} has hashed all it could");

@@ -13,14 +13,20 @@ use super::{Hash, HashKernel};
 pub(super) const LEAF_MIN: usize = BLOCK - 1;
 const BLOCK: usize = 64;
 const AVX512_LANES: usize = 16;
-/// From so many leaves on it pays to leave lanes idle.
-const AVX512_WORTH: usize = 13;
+/// From so many leaves on, as the last of the largest shard are, it pays to leave lanes idle.
+const AVX512_WORTH: usize = 14;
 
 /// The eight words between two blocks.
 type State = [u32; 8];
 
 const START: State = [
-    0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab,
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
     0x5be0_cd19,
 ];
 
@@ -55,7 +61,6 @@ pub(super) fn hash_equal(kernel: HashKernel, leaves: &[&[u8]]) -> Vec<Hash> {
         available().any(|runs| runs == kernel),
         "this machine runs the kernel"
     );
-    // SAFETY (of all below): the assertion saw that the machine has the kernel's instructions.
     let mut hashes = Vec::with_capacity(leaves.len());
     let mut rest = leaves;
     while let Some(last) = rest.last() {
@@ -64,7 +69,7 @@ pub(super) fn hash_equal(kernel: HashKernel, leaves: &[&[u8]]) -> Vec<Hash> {
             AVX512_WORTH.. if kernel == HashKernel::Avx512 => {
                 let idle_repeat_the_last = |lane| *rest.get(lane).unwrap_or(last);
                 let leaves: [&[u8]; AVX512_LANES] = std::array::from_fn(idle_repeat_the_last);
-                // SAFETY: see above.
+                // SAFETY: the assertion saw that the machine has the instructions.
                 hashes.extend(lockstep(leaves, |states, blocks| unsafe {
                     avx512::compress(states, blocks);
                 }));
@@ -97,7 +102,11 @@ fn lockstep<const N: usize>(
     compress: impl Fn(&mut [State; N], [&[u8]; N]),
 ) -> [Hash; N] {
     let bytes = leaves[0].len();
-    assert!(leaves.iter().all(|leaf| leaf.len() == bytes && bytes >= LEAF_MIN));
+    assert!(
+        leaves
+            .iter()
+            .all(|leaf| leaf.len() == bytes && bytes >= LEAF_MIN)
+    );
     let mut states = [START; N];
 
     let firsts: [[u8; BLOCK]; N] = leaves.map(|leaf| {
@@ -108,7 +117,10 @@ fn lockstep<const N: usize>(
     compress(&mut states, firsts.each_ref().map(<[u8; BLOCK]>::as_slice));
 
     let rest = (bytes - LEAF_MIN) % BLOCK;
-    compress(&mut states, leaves.map(|leaf| &leaf[LEAF_MIN..bytes - rest]));
+    compress(
+        &mut states,
+        leaves.map(|leaf| &leaf[LEAF_MIN..bytes - rest]),
+    );
 
     // What is left over, a one bit, zeros and the length in bits up to the end of a block.
     let padded = if rest + 9 <= BLOCK { BLOCK } else { 2 * BLOCK };

@@ -208,7 +208,9 @@ mod tests {
     use crate::units::SHARD_BYTES_MAX;
 
     fn shard(bytes: usize) -> Vec<u8> {
-        (0..bytes).map(|i| (i * 31 % 251).to_le_bytes()[0]).collect()
+        (0..bytes)
+            .map(|i| (i * 31 % 251).to_le_bytes()[0])
+            .collect()
     }
 
     #[test]

@@ -64,6 +64,16 @@ impl Group {
     }
 }
 
+/// A candidate on the way to its place in the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    pub(super) group: Group,
+    /// Its place among the candidates.
+    pub(super) index: u32,
+    /// The number of its zone.
+    pub(super) zone: u32,
+}
+
 /// All groups that have Hosts, ascending.
 pub(super) struct Groups {
     names: Vec<Group>,
@@ -71,16 +81,17 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Of the groups of all Hosts, ascending, each Host in its place.
-    pub(super) fn new(hosts: &[(Group, u32)]) -> Self {
+    /// Of all Hosts, by group.
+    pub(super) fn new(hosts: &[Member]) -> Self {
         let (mut names, mut peers, mut first) = (Vec::new(), Vec::new(), 0);
-        for hosts in hosts.chunk_by(|a, b| a.0 == b.0) {
+        for hosts in hosts.chunk_by(|a, b| a.group == b.group) {
             let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-            names.push(hosts[0].0);
+            let group = hosts[0].group;
+            names.push(group);
             peers.push(Peers {
                 first,
                 count,
-                weight: hosts[0].0.weight(),
+                weight: group.weight(),
             });
             first += count;
         }

@@ -2,7 +2,7 @@
 //! seconds.
 
 use super::alias_table::{AliasTable, Peers};
-use super::groups::{Group, Groups, Standing};
+use super::groups::{Group, Groups, Member, Standing};
 use super::zones::zones;
 use super::{Candidate, Region};
 
@@ -60,22 +60,22 @@ impl Table {
         candidates.sort_by_key(|candidate| candidate.alias);
         candidates.dedup_by_key(|candidate| candidate.alias);
         let (zone_of, zones) = zones(&candidates);
-        let mut order: Vec<(Group, u32)> = (0..)
-            .zip(candidates.iter().zip(&zone_of))
-            .map(|(index, (candidate, zone))| (Group::of(candidate, zone.crowd), index))
+        let mut order: Vec<Member> = (0..)
+            .zip(candidates.iter().zip(zone_of))
+            .map(|(index, (candidate, zone))| Member {
+                group: Group::of(candidate, zone.crowd),
+                index,
+                zone: zone.number,
+            })
             .collect();
-        order.sort_unstable_by_key(|(group, index)| u64::from(group.0) << 32 | u64::from(*index));
+        order.sort_unstable_by_key(|m| u64::from(m.group.0) << 32 | u64::from(m.index));
 
         let mut places: Vec<(u32, u32)> = candidates.iter().map(|c| (c.alias, 0)).collect();
         let mut hosts = Vec::with_capacity(order.len());
-        for (place, (group, index)) in (0..).zip(&order) {
-            let index = *index as usize;
+        for (place, member) in (0..).zip(&order) {
+            let index = member.index as usize;
+            hosts.push(Host::new(&candidates[index], member));
             places[index].1 = place;
-            hosts.push(Host::new(
-                &candidates[index],
-                zone_of[index].number,
-                group.weight(),
-            ));
         }
         let groups = Groups::new(&order);
         let pool = |region| {
@@ -162,16 +162,16 @@ impl Pool {
 }
 
 impl Host {
-    fn new(candidate: &Candidate, zone: u32, weight: f32) -> Self {
+    fn new(candidate: &Candidate, member: &Member) -> Self {
         let units = candidate.free_bytes / SPACE_UNIT_BYTES;
         Self {
             alias: candidate.alias,
-            zone,
+            zone: member.zone,
             operator: candidate.operator,
             asn: candidate.asn,
             left: u32::try_from(units).unwrap_or(u32::MAX),
             taken: 0,
-            weight,
+            weight: member.group.weight(),
             region: candidate.region,
         }
     }

@@ -156,14 +156,19 @@ impl Drive {
         let mut roots = 1;
         while lineage.seq() > 1 {
             let before = lineage.seq();
-            let page = self.transfer.api().roots(&self.settings.volume, before, ROOTS_PER_PAGE_MAX);
+            let page = self
+                .transfer
+                .api()
+                .roots(&self.settings.volume, before, ROOTS_PER_PAGE_MAX);
             let page = page.await.map_err(PurgeError::Roots)?.roots;
             if page.is_empty() {
                 break;
             }
             for answer in page {
                 let signed = SignedRoot::parse(&answer.root.0).map_err(PurgeError::Malformed)?;
-                let root = signed.expect_hash(&lineage.prev()).map_err(PurgeError::WrongRoot)?;
+                let root = signed
+                    .expect_hash(&lineage.prev())
+                    .map_err(PurgeError::WrongRoot)?;
                 self.doom_in(root, paths, doomed).await?;
                 lineage = root.lineage;
                 roots += 1;
@@ -179,11 +184,17 @@ impl Drive {
         paths: &[TreePath],
         doomed: &mut Doomed,
     ) -> Result<(), PurgeError> {
-        let Ok(keys) = root.open_keys(&self.keys.volume) else { return Ok(()) };
+        let Ok(keys) = root.open_keys(&self.keys.volume) else {
+            return Ok(());
+        };
         let tree = Tree::new(root.volume, keys.top, root.top);
         for path in paths {
             let store = PageStore::new(root.account, root.volume, STORE_PAGES_MIN);
-            let mut trail = Trail { drive: self, store, pages: BTreeSet::new() };
+            let mut trail = Trail {
+                drive: self,
+                store,
+                pages: BTreeSet::new(),
+            };
             match trail.follow(&tree, path, doomed).await {
                 Ok(()) | Err(ReadError::Missing { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -224,10 +235,23 @@ impl Drive {
             account: keys.account,
             bridge: self.settings.bridge_id,
             at: self.environment.now(),
-            blobs: blobs.iter().skip(from).take(PURGE_ITEMS_MAX).copied().collect(),
-            nodes: nodes.iter().skip(from).take(PURGE_ITEMS_MAX).copied().collect(),
+            blobs: blobs
+                .iter()
+                .skip(from)
+                .take(PURGE_ITEMS_MAX)
+                .copied()
+                .collect(),
+            nodes: nodes
+                .iter()
+                .skip(from)
+                .take(PURGE_ITEMS_MAX)
+                .copied()
+                .collect(),
         };
-        self.transfer.api().purge(&Signed::new(&keys.identity, &purge)).await
+        self.transfer
+            .api()
+            .purge(&Signed::new(&keys.identity, &purge))
+            .await
     }
 }
 
@@ -255,7 +279,9 @@ impl Trail<'_> {
         // The names on the way there are in these pages, and tiny files are so themselves.
         doomed.pages.append(&mut self.pages);
         doomed.take(&entry);
-        let Some(folder) = entry.folder().filter(|folder| doomed.folders.insert(folder.hash))
+        let Some(folder) = entry
+            .folder()
+            .filter(|folder| doomed.folders.insert(folder.hash))
         else {
             return Ok(());
         };
@@ -278,7 +304,10 @@ impl Trail<'_> {
                     for (hash, page) in hashes.iter().zip(self.drive.pages.sealed(&hashes).await?) {
                         self.pages.insert(*hash);
                         let inserted = self.store.insert(page);
-                        inserted.map_err(|source| ReadError::Refused { hash: *hash, source })?;
+                        inserted.map_err(|source| ReadError::Refused {
+                            hash: *hash,
+                            source,
+                        })?;
                     }
                 }
             }

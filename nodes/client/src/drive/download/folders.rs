@@ -29,9 +29,15 @@ impl Folders {
     }
 
     fn remove(&mut self, is_left: impl Fn(&[Vec<u8>]) -> bool) -> Vec<Unfinished> {
-        let left = self.0.keys().filter(|below| is_left(below)).cloned().collect::<Vec<_>>();
+        let left = self
+            .0
+            .keys()
+            .filter(|below| is_left(below))
+            .cloned()
+            .collect::<Vec<_>>();
         let left = left.into_iter().rev();
-        left.filter_map(|below| self.0.remove(&below).map(|found| (below, found))).collect()
+        left.filter_map(|below| self.0.remove(&below).map(|found| (below, found)))
+            .collect()
     }
 }
 
@@ -40,7 +46,9 @@ mod tests {
     use super::*;
 
     fn below(path: &str) -> Vec<Vec<u8>> {
-        path.split('/').map(|name| name.as_bytes().to_vec()).collect()
+        path.split('/')
+            .map(|name| name.as_bytes().to_vec())
+            .collect()
     }
 
     #[test]
@@ -49,9 +57,16 @@ mod tests {
         for path in ["a", "a/b", "a/b/c", "a/d"] {
             folders.enter(below(path), Attributes::default());
         }
-        let places = |left: Vec<Unfinished>| -> Vec<_> { left.into_iter().map(|(at, _)| at).collect() };
-        assert_eq!(places(folders.left_before(&below("a/d/file"))), [below("a/b/c"), below("a/b")]);
-        assert_eq!(places(folders.left_before(&below("a/d"))), Vec::<Vec<Vec<u8>>>::new());
+        let places =
+            |left: Vec<Unfinished>| -> Vec<_> { left.into_iter().map(|(at, _)| at).collect() };
+        assert_eq!(
+            places(folders.left_before(&below("a/d/file"))),
+            [below("a/b/c"), below("a/b")]
+        );
+        assert_eq!(
+            places(folders.left_before(&below("a/d"))),
+            Vec::<Vec<Vec<u8>>>::new()
+        );
         assert_eq!(places(folders.all()), [below("a/d"), below("a")]);
     }
 }

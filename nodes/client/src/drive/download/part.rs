@@ -25,7 +25,10 @@ pub(super) struct PartSink {
 #[derive(Debug)]
 enum State {
     Waiting,
-    Open { part: Arc<PartFile>, left: u64 },
+    Open {
+        part: Arc<PartFile>,
+        left: u64,
+    },
     /// Until somebody takes it: the bytes of the file, or why it is not there.
     Ended(Option<Result<u64, TargetError>>),
 }
@@ -36,7 +39,13 @@ impl PartSink {
         (below, attributes): (Vec<Vec<u8>>, Attributes),
         length: u64,
     ) -> Self {
-        Self { target, below, attributes, length, state: Mutex::new(State::Waiting) }
+        Self {
+            target,
+            below,
+            attributes,
+            length,
+            state: Mutex::new(State::Waiting),
+        }
     }
 
     /// Whether the file is there.
@@ -63,7 +72,10 @@ impl PartSink {
         match self.target.create(&self.below) {
             Ok(part) => {
                 let part = Arc::new(part);
-                *state = State::Open { part: Arc::clone(&part), left: self.length };
+                *state = State::Open {
+                    part: Arc::clone(&part),
+                    left: self.length,
+                };
                 Some(part)
             }
             Err(error) => {
@@ -85,7 +97,9 @@ impl PartSink {
             }
             *state = State::Waiting;
             let ended = match Arc::try_unwrap(part) {
-                Ok(part) => part.set_length(self.length).and_then(|()| part.finish(&self.attributes)),
+                Ok(part) => part
+                    .set_length(self.length)
+                    .and_then(|()| part.finish(&self.attributes)),
                 Err(part) => Err(part.busy()),
             };
             *state = State::Ended(Some(ended.map(|()| self.length)));
@@ -107,7 +121,9 @@ impl Sink for PartSink {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let Some(part) = self.part() else { return Ok(()) };
+        let Some(part) = self.part() else {
+            return Ok(());
+        };
         match write_sparse(&part, offset, bytes) {
             Ok(()) => self.written(part, bytes.len() as u64),
             Err(error) => self.fail(error),
@@ -123,7 +139,10 @@ fn write_sparse(part: &PartFile, offset: u64, bytes: &[u8]) -> Result<(), Target
     for chunk in bytes.chunks(HOLE_BYTES) {
         let end = written + chunk.len();
         if chunk.len() == HOLE_BYTES && is_zero(chunk) {
-            part.write_at(bytes.get(from..written).unwrap_or_default(), offset + from as u64)?;
+            part.write_at(
+                bytes.get(from..written).unwrap_or_default(),
+                offset + from as u64,
+            )?;
             from = end;
         }
         written = end;
@@ -146,7 +165,10 @@ mod tests {
 
     fn sink(folder: &tempfile::TempDir, length: u64) -> PartSink {
         let target = Arc::new(Target::open(folder.path().to_owned()).unwrap());
-        let attributes = Attributes { mode: 0o600, ..Attributes::default() };
+        let attributes = Attributes {
+            mode: 0o600,
+            ..Attributes::default()
+        };
         PartSink::new(target, (vec![b"f".to_vec()], attributes), length)
     }
 
@@ -189,6 +211,9 @@ mod tests {
         fs::create_dir(folder.path().join("f")).unwrap();
         let sink = sink(&folder, 4);
         sink.write_at(0, b"four").unwrap();
-        assert!(matches!(sink.take_outcome(), Some(Err(TargetError::FolderThere { .. }))));
+        assert!(matches!(
+            sink.take_outcome(),
+            Some(Err(TargetError::FolderThere { .. }))
+        ));
     }
 }

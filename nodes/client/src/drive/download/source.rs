@@ -29,12 +29,16 @@ pub(super) async fn starts(
 ) -> Result<Vec<Start>, GetError> {
     let many = request.remotes.len() > 1;
     let slash = ends_in_slash(request.local.as_os_str().as_encoded_bytes());
-    let to = Destination { occupant: occupant(&request.local)?, folder_wanted: slash || many };
+    let to = Destination {
+        occupant: occupant(&request.local)?,
+        folder_wanted: slash || many,
+    };
     let mut entries = Vec::new();
     for remote in &request.remotes {
         let entry = snapshot.entry(&remote.path).await?;
-        let placement = place(source(remote, &entry)?, to)
-            .map_err(|_| GetError::FolderNeeded { path: request.local.clone() })?;
+        let placement = place(source(remote, &entry)?, to).map_err(|_| GetError::FolderNeeded {
+            path: request.local.clone(),
+        })?;
         entries.push((remote.path.clone(), entry, placement));
     }
     let start = |(path, entry, placement)| {
@@ -47,7 +51,12 @@ pub(super) async fn starts(
             Placement::Exactly => split(&request.local),
         };
         let target = Target::open(make_folder(folder)?)?;
-        Ok(Start { path, entry, target, below: name.into_iter().collect() })
+        Ok(Start {
+            path,
+            entry,
+            target,
+            below: name.into_iter().collect(),
+        })
     };
     entries.into_iter().map(start).collect()
 }
@@ -57,9 +66,9 @@ fn source(remote: &TypedPath, entry: &Entry) -> Result<Source, GetError> {
         (Kind::Folder(_), true) => Ok(Source::Contents),
         (Kind::Folder(_), false) => Ok(Source::Folder),
         (Kind::File(_) | Kind::Symlink(_), false) => Ok(Source::File),
-        (Kind::File(_) | Kind::Symlink(_), true) => {
-            Err(GetError::NoFolder { path: remote.path.clone() })
-        }
+        (Kind::File(_) | Kind::Symlink(_), true) => Err(GetError::NoFolder {
+            path: remote.path.clone(),
+        }),
     }
 }
 
@@ -69,7 +78,10 @@ fn occupant(local: &Path) -> Result<Occupant, GetError> {
         Ok(metadata) if metadata.is_dir() => Ok(Occupant::Folder),
         Ok(_) => Ok(Occupant::File),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Occupant::Nothing),
-        Err(source) => Err(GetError::Destination { path: local.to_owned(), source }),
+        Err(source) => Err(GetError::Destination {
+            path: local.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -86,5 +98,10 @@ fn split(local: &Path) -> (PathBuf, Option<Vec<u8>>) {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
     };
-    (folder, local.file_name().map(|name| name.as_encoded_bytes().to_vec()))
+    (
+        folder,
+        local
+            .file_name()
+            .map(|name| name.as_encoded_bytes().to_vec()),
+    )
 }

@@ -18,9 +18,13 @@ impl Drive {
         snapshot: &Snapshot,
         tally: &Arc<Tally>,
     ) -> Result<GetReport, GetError> {
-        let [remote] = request.remotes.as_slice() else { return Err(GetError::Stdout) };
+        let [remote] = request.remotes.as_slice() else {
+            return Err(GetError::Stdout);
+        };
         let entry = snapshot.entry(&remote.path).await?;
-        let Kind::File(file) = &entry.kind else { return Err(GetError::Stdout) };
+        let Kind::File(file) = &entry.kind else {
+            return Err(GetError::Stdout);
+        };
         let bytes = file.size();
         tally.files_found.add(1);
         tally.bytes_found.add(bytes);
@@ -34,14 +38,24 @@ impl Drive {
                 let access = access_of(slice);
                 let fetched = downloader.fetch(&access, vec![piece], &tally.transfer);
                 let path = remote.path.clone();
-                fetched.await.map_err(|source| GetError::Fetch { path, source: Box::new(source) })?;
+                fetched.await.map_err(|source| GetError::Fetch {
+                    path,
+                    source: Box::new(source),
+                })?;
             }
         }
         io::stdout().flush().map_err(broken)?;
-        Ok(GetReport { written: 1, bytes, ..GetReport::default() })
+        Ok(GetReport {
+            written: 1,
+            bytes,
+            ..GetReport::default()
+        })
     }
 }
 
 fn broken(source: io::Error) -> GetError {
-    GetError::Destination { path: "-".into(), source }
+    GetError::Destination {
+        path: "-".into(),
+        source,
+    }
 }

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use model::crypto::sha256;
 use rustix::fs::{
     AtFlags, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, XattrFlags, fchmod,
-    fsetxattr, fstat, ftruncate, futimens, mkdirat, openat, renameat, statat, symlinkat, unlinkat,
-    utimensat,
+    fsetxattr, fstat, ftruncate, futimens, mkdirat, openat, readlinkat, renameat, statat,
+    symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -25,8 +25,10 @@ use crate::transfer::FailureKind;
 /// Folders kept open.
 const OPEN_FOLDERS_MAX: usize = 64;
 const NEW_FOLDER_MODE: Mode = Mode::RWXU;
-const FOLDER_FLAGS: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FOLDER_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 /// A local folder that is being filled.
 #[derive(Debug)]
@@ -114,10 +116,15 @@ impl Target {
     pub(super) fn open(path: PathBuf) -> Result<Self, TargetError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::open(&path, flags, Mode::empty()) {
-            Ok(start) => {
-                Ok(Self { start: Arc::new(start), path, open: Mutex::new(BTreeMap::new()) })
-            }
-            Err(errno) => Err(TargetError::Write { path, source: errno.into() }),
+            Ok(start) => Ok(Self {
+                start: Arc::new(start),
+                path,
+                open: Mutex::new(BTreeMap::new()),
+            }),
+            Err(errno) => Err(TargetError::Write {
+                path,
+                source: errno.into(),
+            }),
         }
     }
 
@@ -131,8 +138,12 @@ impl Target {
 
     /// Whether the file `below` is there with this size, time and mode.
     pub(super) fn is_same(&self, below: &[Vec<u8>], size: u64, attributes: &Attributes) -> bool {
-        let Some((name, parents)) = below.split_last() else { return false };
-        let Ok(parent) = self.folder(parents) else { return false };
+        let Some((name, parents)) = below.split_last() else {
+            return false;
+        };
+        let Ok(parent) = self.folder(parents) else {
+            return false;
+        };
         statat(&*parent, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
                 && u64::try_from(stat.st_size) == Ok(size)
@@ -142,12 +153,25 @@ impl Target {
         })
     }
 
+    /// Whether the symlink `below` is there and points to `to`.
+    pub(super) fn is_same_symlink(&self, below: &[Vec<u8>], to: &[u8]) -> bool {
+        let Some((name, parents)) = below.split_last() else {
+            return false;
+        };
+        let Ok(parent) = self.folder(parents) else {
+            return false;
+        };
+        readlinkat(&*parent, name.as_slice(), Vec::new()).is_ok_and(|there| there.to_bytes() == to)
+    }
+
     /// Makes the folder `below` unless it is there; its parent must be.
     ///
     /// # Errors
     /// [`TargetError`].
     pub(super) fn make_folder(&self, below: &[Vec<u8>]) -> Result<(), TargetError> {
-        let Some((name, parents)) = below.split_last() else { return Ok(()) };
+        let Some((name, parents)) = below.split_last() else {
+            return Ok(());
+        };
         let parent = self.folder(parents)?;
         match mkdirat(&*parent, name.as_slice(), NEW_FOLDER_MODE) {
             Ok(()) => Ok(()),
@@ -170,7 +194,14 @@ impl Target {
         let part = part_name(name);
         let file = self.lock_part(&parent, &part, below)?;
         let (name, path) = (name.clone(), self.path_of(below));
-        Ok(PartFile { parent, part, name, path, file, complete: false })
+        Ok(PartFile {
+            parent,
+            part,
+            name,
+            path,
+            file,
+            complete: false,
+        })
     }
 
     /// Makes the symlink `below`, in place of a file or symlink that is there.
@@ -196,9 +227,7 @@ impl Target {
         };
         let times = times(attributes);
         let placed = made
-            .and_then(|()| {
-                utimensat(&*parent, part.as_slice(), &times, AtFlags::SYMLINK_NOFOLLOW)
-            })
+            .and_then(|()| utimensat(&*parent, part.as_slice(), &times, AtFlags::SYMLINK_NOFOLLOW))
             .and_then(|()| renameat(&*parent, part.as_slice(), &*parent, name.as_slice()));
         placed.map_err(|errno| self.failed(below, errno))
     }
@@ -230,9 +259,9 @@ impl Target {
             let opened = openat(&*folder, name.as_slice(), FOLDER_FLAGS, Mode::empty());
             let so_far = below.get(..=depth).unwrap_or(below);
             folder = Arc::new(opened.map_err(|errno| match errno {
-                Errno::NOTDIR | Errno::LOOP => {
-                    TargetError::NoFolderThere { path: self.path_of(so_far) }
-                }
+                Errno::NOTDIR | Errno::LOOP => TargetError::NoFolderThere {
+                    path: self.path_of(so_far),
+                },
                 errno => self.failed(so_far, errno),
             })?);
         }
@@ -267,7 +296,9 @@ impl Target {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {
-                    return Err(TargetError::Busy { path: self.path_of(below) });
+                    return Err(TargetError::Busy {
+                        path: self.path_of(below),
+                    });
                 }
                 Err(errno) => return Err(self.failed(below, errno)),
             }
@@ -279,11 +310,16 @@ impl Target {
     }
 
     fn failed(&self, below: &[Vec<u8>], errno: Errno) -> TargetError {
-        TargetError::Write { path: self.path_of(below), source: errno.into() }
+        TargetError::Write {
+            path: self.path_of(below),
+            source: errno.into(),
+        }
     }
 
     fn folder_there(&self, below: &[Vec<u8>]) -> TargetError {
-        TargetError::FolderThere { path: self.path_of(below) }
+        TargetError::FolderThere {
+            path: self.path_of(below),
+        }
     }
 }
 
@@ -302,7 +338,10 @@ impl PartFile {
     /// [`TargetError::Write`].
     pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), TargetError> {
         let written = self.file.write_all_at(bytes, offset);
-        written.map_err(|source| TargetError::Write { path: self.path.clone(), source })
+        written.map_err(|source| TargetError::Write {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// Ends the file at `length`, also where nothing was written that far.
@@ -311,12 +350,17 @@ impl PartFile {
     /// [`TargetError::Write`].
     pub(super) fn set_length(&self, length: u64) -> Result<(), TargetError> {
         let set = self.file.set_len(length);
-        set.map_err(|source| TargetError::Write { path: self.path.clone(), source })
+        set.map_err(|source| TargetError::Write {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// The error for a file that somebody still writes.
     pub(super) fn busy(&self) -> TargetError {
-        TargetError::Busy { path: self.path.clone() }
+        TargetError::Busy {
+            path: self.path.clone(),
+        }
     }
 
     /// Gives the file its attributes and its name.
@@ -325,13 +369,21 @@ impl PartFile {
     /// [`TargetError`]; the temporary file is gone then.
     pub(super) fn finish(mut self, attributes: &Attributes) -> Result<(), TargetError> {
         let placed = apply(self.file.as_fd(), attributes).and_then(|()| {
-            renameat(&*self.parent, self.part.as_slice(), &*self.parent, self.name.as_slice())
+            renameat(
+                &*self.parent,
+                self.part.as_slice(),
+                &*self.parent,
+                self.name.as_slice(),
+            )
         });
         self.complete = placed.is_ok();
         let path = self.path.clone();
         placed.map_err(|errno| match errno {
             Errno::ISDIR => TargetError::FolderThere { path },
-            errno => TargetError::Write { path, source: errno.into() },
+            errno => TargetError::Write {
+                path,
+                source: errno.into(),
+            },
         })
     }
 }
@@ -384,7 +436,10 @@ fn times(attributes: &Attributes) -> Timestamps {
         tv_sec: attributes.mtime_s,
         tv_nsec: attributes.mtime_ns.min(999_999_999).into(),
     };
-    Timestamps { last_access: modified, last_modification: modified }
+    Timestamps {
+        last_access: modified,
+        last_modification: modified,
+    }
 }
 
 #[cfg(test)]
@@ -392,14 +447,23 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, symlink};
 
+    use shardstore::durable::replace;
+
     use super::*;
 
     fn attributes() -> Attributes {
-        Attributes { mode: 0o640, mtime_s: 1_000_000_007, mtime_ns: 123_456_789, xattrs: vec![] }
+        Attributes {
+            mode: 0o640,
+            mtime_s: 1_000_000_007,
+            mtime_ns: 123_456_789,
+            xattrs: vec![],
+        }
     }
 
     fn below(path: &str) -> Vec<Vec<u8>> {
-        path.split('/').map(|name| name.as_bytes().to_vec()).collect()
+        path.split('/')
+            .map(|name| name.as_bytes().to_vec())
+            .collect()
     }
 
     fn target() -> (tempfile::TempDir, Target) {
@@ -424,7 +488,10 @@ mod tests {
 
         assert_eq!(fs::read(&path).unwrap(), b"content");
         let metadata = fs::metadata(&path).unwrap();
-        assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (1_000_000_007, 123_456_789));
+        assert_eq!(
+            (metadata.mtime(), metadata.mtime_nsec()),
+            (1_000_000_007, 123_456_789)
+        );
         assert_eq!(metadata.mode() & 0o7777, 0o640);
         assert_eq!(count(&folder), 1);
     }
@@ -432,7 +499,7 @@ mod tests {
     #[test]
     fn what_is_given_up_leaves_the_old_file_and_nothing_else() {
         let (folder, target) = target();
-        fs::write(folder.path().join("f"), b"old").unwrap();
+        replace(&folder.path().join("f"), b"old").unwrap();
         let part = target.create(&below("f")).unwrap();
         part.write_all(b"ne").unwrap();
         drop(part);
@@ -443,8 +510,10 @@ mod tests {
     #[test]
     fn a_part_of_a_killed_run_is_taken_over_and_a_running_one_is_not() {
         let (folder, target) = target();
-        let left = folder.path().join(String::from_utf8(part_name(b"f")).unwrap());
-        fs::write(&left, b"left behind and longer").unwrap();
+        let left = folder
+            .path()
+            .join(String::from_utf8(part_name(b"f")).unwrap());
+        replace(&left, b"left behind and longer").unwrap();
 
         let part = target.create(&below("f")).unwrap();
         let second = target.create(&below("f")).unwrap_err();
@@ -464,11 +533,16 @@ mod tests {
 
         let through = target.create(&below("door/f")).unwrap_err();
         let as_folder = target.make_folder(&below("door")).unwrap_err();
-        target.symlink(&below("door"), b"elsewhere", &attributes()).unwrap();
+        target
+            .symlink(&below("door"), b"elsewhere", &attributes())
+            .unwrap();
 
         assert!(matches!(through, TargetError::NoFolderThere { .. }));
         assert!(matches!(as_folder, TargetError::NoFolderThere { .. }));
-        assert_eq!(fs::read_link(folder.path().join("door")).unwrap().to_str(), Some("elsewhere"));
+        assert_eq!(
+            fs::read_link(folder.path().join("door")).unwrap().to_str(),
+            Some("elsewhere")
+        );
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 
@@ -476,9 +550,12 @@ mod tests {
     fn files_and_folders_do_not_replace_each_other() {
         let (folder, target) = target();
         target.make_folder(&below("d")).unwrap();
-        fs::write(folder.path().join("f"), b"").unwrap();
+        replace(&folder.path().join("f"), b"").unwrap();
 
-        assert!(matches!(target.create(&below("d")), Err(TargetError::FolderThere { .. })));
+        assert!(matches!(
+            target.create(&below("d")),
+            Err(TargetError::FolderThere { .. })
+        ));
         assert!(matches!(
             target.symlink(&below("d"), b"x", &attributes()),
             Err(TargetError::FolderThere { .. })
@@ -493,9 +570,24 @@ mod tests {
     fn a_folder_gets_its_time_after_its_contents() {
         let (folder, target) = target();
         target.make_folder(&below("d")).unwrap();
-        target.create(&below("d/f")).unwrap().finish(&attributes()).unwrap();
-        target.finish_folder(&below("d"), &Attributes { mode: 0o755, ..attributes() }).unwrap();
+        target
+            .create(&below("d/f"))
+            .unwrap()
+            .finish(&attributes())
+            .unwrap();
+        target
+            .finish_folder(
+                &below("d"),
+                &Attributes {
+                    mode: 0o755,
+                    ..attributes()
+                },
+            )
+            .unwrap();
         let metadata = fs::metadata(folder.path().join("d")).unwrap();
-        assert_eq!((metadata.mtime(), metadata.mode() & 0o7777), (1_000_000_007, 0o755));
+        assert_eq!(
+            (metadata.mtime(), metadata.mode() & 0o7777),
+            (1_000_000_007, 0o755)
+        );
     }
 }

@@ -31,17 +31,14 @@ use crate::upload::{BlobSource, StoredBlob};
 
 /// A batch ends at these many bytes of files, or entries.
 const BATCH_BYTES: u64 = 256_000_000;
-const BATCH_ENTRIES: usize = 4_000;
+const BATCH_ENTRIES: usize = 2_000;
 /// Extended attributes of a file that are kept, names and values together.
 const XATTR_BYTES_MAX: usize = 1_024;
 
 /// Where files come from.
 pub(super) enum Origin {
     /// A walk whose start goes to `base`.
-    Walk {
-        walk: Walk,
-        base: TreePath,
-    },
+    Walk { walk: Walk, base: TreePath },
     /// Files that changed while they were read the first time.
     Again(Vec<(TreePath, Found)>),
 }
@@ -115,7 +112,10 @@ pub(super) struct Composer {
 impl Slice {
     /// What is wanted of its path, now that its blob is stored.
     pub(super) fn intent(self, stored: &[StoredBlob]) -> Option<Intent> {
-        let manifest = stored.iter().find(|stored| stored.blob == self.blob)?.manifest;
+        let manifest = stored
+            .iter()
+            .find(|stored| stored.blob == self.blob)?
+            .manifest;
         let content = Content::Blob(BlobSlice {
             blob: self.blob,
             offset: self.part.offset,
@@ -124,8 +124,15 @@ impl Slice {
             blob_secret: self.blob_secret,
             manifest,
         });
-        let file = FileVersion { sha256: None, content };
-        Some(Intent::Put(Change::PutFile { path: self.path, meta: self.meta, file }))
+        let file = FileVersion {
+            sha256: None,
+            content,
+        };
+        Some(Intent::Put(Change::PutFile {
+            path: self.path,
+            meta: self.meta,
+            file,
+        }))
     }
 }
 
@@ -190,7 +197,11 @@ impl Composer {
                 return Ok(());
             }
         };
-        if self.blocked.as_ref().is_some_and(|blocked| path.starts_with(blocked)) {
+        if self
+            .blocked
+            .as_ref()
+            .is_some_and(|blocked| path.starts_with(blocked))
+        {
             return Ok(());
         }
         self.blocked = None;
@@ -238,7 +249,10 @@ impl Composer {
             }
             Some(entry) if entry.meta == meta => Ok(()),
             _ => {
-                self.batch.intents.push(Intent::Folder { path, meta: Some(meta) });
+                self.batch.intents.push(Intent::Folder {
+                    path,
+                    meta: Some(meta),
+                });
                 self.send_if_full()
             }
         }
@@ -253,7 +267,10 @@ impl Composer {
                 self.take_file(path, found, meta)
             }
             Err(source) => {
-                self.fail_local(&WalkError::Read { path: found.path, source });
+                self.fail_local(&WalkError::Read {
+                    path: found.path,
+                    source,
+                });
                 Ok(())
             }
         }
@@ -277,7 +294,10 @@ impl Composer {
                 self.batch.bytes_inline += bytes.len() as u64;
                 self.put.tally.bytes_untransferred.add(bytes.len() as u64);
                 let size = bytes.len() as u64;
-                let file = FileVersion { sha256: None, content: Content::Inline(bytes) };
+                let file = FileVersion {
+                    sha256: None,
+                    content: Content::Inline(bytes),
+                };
                 self.add(Intent::Put(Change::PutFile { path, meta, file }), size)
             }
             Err(PartError::Changed { .. })
@@ -305,7 +325,14 @@ impl Composer {
         pack.parts.push(part.clone());
         let (blob, blob_secret) = (pack.blob, pack.secret.clone());
         self.pack = Some(pack);
-        self.batch.slices.push(Slice { path, found, part, meta, blob, blob_secret });
+        self.batch.slices.push(Slice {
+            path,
+            found,
+            part,
+            meta,
+            blob,
+            blob_secret,
+        });
         self.batch.bytes += size;
         self.send_if_full()
     }
@@ -315,7 +342,14 @@ impl Composer {
         let part = self.part(&found, 0);
         self.add_blob(blob, secret.clone(), found.stamp.size, vec![part.clone()]);
         self.batch.bytes += found.stamp.size;
-        self.batch.slices.push(Slice { path, found, part, meta, blob, blob_secret: secret });
+        self.batch.slices.push(Slice {
+            path,
+            found,
+            part,
+            meta,
+            blob,
+            blob_secret: secret,
+        });
     }
 
     fn part(&self, found: &Found, offset: u64) -> Part {
@@ -331,7 +365,12 @@ impl Composer {
     fn new_pack(&self) -> Pack {
         let mut blob = [0; 16];
         self.environment.random(&mut blob);
-        Pack { blob: BlobId(blob), secret: self.draw(), parts: Vec::new(), bytes: 0 }
+        Pack {
+            blob: BlobId(blob),
+            secret: self.draw(),
+            parts: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// Bytes of one segment of the class that the Bridge will decide for.
@@ -339,8 +378,14 @@ impl Composer {
         if let Some(known) = self.pack_bytes_max {
             return Ok(known);
         }
-        let about = self.runtime.block_on(self.api.about()).map_err(PutError::About)?;
-        let bytes = about.class.map_or(SHARD_BYTES_MAX, Class::segment_bytes).into();
+        let about = self
+            .runtime
+            .block_on(self.api.about())
+            .map_err(PutError::About)?;
+        let bytes = about
+            .class
+            .map_or(SHARD_BYTES_MAX, Class::segment_bytes)
+            .into();
         self.pack_bytes_max = Some(bytes);
         Ok(bytes)
     }
@@ -354,7 +399,13 @@ impl Composer {
     fn add_blob(&mut self, blob: BlobId, secret: Secret, length: u64, parts: Vec<Part>) {
         let owner_tag = self.keys.volume.owner_tag(&blob);
         let content = Box::new(Parts::new(parts));
-        self.batch.blobs.push(BlobSource { blob, length, owner_tag, secret, content });
+        self.batch.blobs.push(BlobSource {
+            blob,
+            length,
+            owner_tag,
+            secret,
+            content,
+        });
     }
 
     fn add(&mut self, intent: Intent, bytes: u64) -> Result<(), PutError> {
@@ -385,11 +436,18 @@ impl Composer {
             return Ok(());
         }
         batch.first_try = self.first_try;
-        self.out.blocking_send(batch).map_err(|_| PutError::Interrupted)
+        self.out
+            .blocking_send(batch)
+            .map_err(|_| PutError::Interrupted)
     }
 
     fn meta(&self, found: &Found) -> Meta {
-        let Stamp { mtime_s, mtime_ns, mode, .. } = found.stamp;
+        let Stamp {
+            mtime_s,
+            mtime_ns,
+            mode,
+            ..
+        } = found.stamp;
         let mut xattrs = std::collections::BTreeMap::new();
         let mut bytes = 0;
         for (name, value) in &found.xattrs {
@@ -401,11 +459,20 @@ impl Composer {
                 }
                 _ => {
                     let path = found.path.as_os_str().as_encoded_bytes();
-                    self.put.watcher.warned(path, "an extended attribute is too large to be kept");
+                    self.put
+                        .watcher
+                        .warned(path, "an extended attribute is too large to be kept");
                 }
             }
         }
-        Meta { mtime: Mtime { seconds: mtime_s, nanos: mtime_ns }, mode, xattrs }
+        Meta {
+            mtime: Mtime {
+                seconds: mtime_s,
+                nanos: mtime_ns,
+            },
+            mode,
+            xattrs,
+        }
     }
 
     fn draw(&self) -> Secret {
@@ -445,14 +512,19 @@ fn is_unchanged_symlink(there: Option<&Entry>, target: &[u8], meta: &Meta) -> bo
 
 /// Reads a file of at most [`INLINE_BYTES_MAX`] bytes.
 fn read_whole(found: &Found) -> Result<Vec<u8>, PartError> {
-    let failed = |source: io::Error| PartError::Read { path: found.path.clone(), source };
+    let failed = |source: io::Error| PartError::Read {
+        path: found.path.clone(),
+        source,
+    };
     let (file, stamp) = open_regular(&found.path).map_err(failed)?;
     let mut bytes = Vec::new();
     let mut limited = (&file).take(INLINE_BYTES_MAX as u64 + 1);
     limited.read_to_end(&mut bytes).map_err(failed)?;
     let after = Stamp::of(&file.metadata().map_err(failed)?);
     if stamp != found.stamp || after != stamp || bytes.len() as u64 != stamp.size {
-        return Err(PartError::Changed { path: found.path.clone() });
+        return Err(PartError::Changed {
+            path: found.path.clone(),
+        });
     }
     Ok(bytes)
 }

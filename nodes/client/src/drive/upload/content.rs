@@ -85,7 +85,10 @@ impl Parts {
     /// A blob of `parts`, whose offsets follow each other from 0.
     pub(super) fn new(mut parts: Vec<Part>) -> Self {
         parts.reverse();
-        Self { rest: parts, now: None }
+        Self {
+            rest: parts,
+            now: None,
+        }
     }
 
     fn reading(&mut self) -> Option<&mut Reading> {
@@ -101,7 +104,9 @@ impl Ciphertext for Parts {
     fn read(&mut self, mut out: &mut [u8]) -> Result<(), ReadError> {
         while !out.is_empty() {
             let length = out.len();
-            let Some(reading) = self.reading() else { return Err(ReadError::Short { length }) };
+            let Some(reading) = self.reading() else {
+                return Err(ReadError::Short { length });
+            };
             let now = reading.left().min(length as u64);
             let (head, tail) = out.split_at_mut(usize::try_from(now).unwrap_or(length));
             reading.read(head);
@@ -126,15 +131,25 @@ impl Reading {
         let file = match open_regular(&part.path) {
             Ok((file, stamp)) if stamp == part.stamp => Some(file),
             Ok(_) => {
-                part.outcome.fail(PartError::Changed { path: part.path.clone() });
+                part.outcome.fail(PartError::Changed {
+                    path: part.path.clone(),
+                });
                 None
             }
             Err(source) => {
-                part.outcome.fail(PartError::Read { path: part.path.clone(), source });
+                part.outcome.fail(PartError::Read {
+                    path: part.path.clone(),
+                    source,
+                });
                 None
             }
         };
-        Self { part, cipher, file, done: 0 }
+        Self {
+            part,
+            cipher,
+            file,
+            done: 0,
+        }
     }
 
     const fn left(&self) -> u64 {
@@ -163,13 +178,17 @@ impl Reading {
     }
 
     fn check_unchanged(&mut self) {
-        let Some(mut file) = self.file.take() else { return };
+        let Some(mut file) = self.file.take() else {
+            return;
+        };
         let more = file.read(&mut [0]);
         let stamp = file.metadata().map(|metadata| Stamp::of(&metadata));
         match (more, stamp) {
             (Ok(0), Ok(stamp)) if stamp == self.part.stamp => {}
             (Ok(_), Ok(_)) => {
-                self.part.outcome.fail(PartError::Changed { path: self.part.path.clone() });
+                self.part.outcome.fail(PartError::Changed {
+                    path: self.part.path.clone(),
+                });
             }
             (Err(source), _) | (_, Err(source)) => self.fail(source),
         }
@@ -187,7 +206,9 @@ impl Reading {
 
 impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").field("left", &self.rest.len()).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("left", &self.rest.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -207,7 +228,13 @@ mod tests {
     fn part(path: PathBuf, offset: u64, key: u8) -> Part {
         let (_, stamp) = open_regular(&path).unwrap();
         let (secret, outcome) = (Secret::new([key; 32]), Outcome::default());
-        Part { path, stamp, secret, offset, outcome }
+        Part {
+            path,
+            stamp,
+            secret,
+            offset,
+            outcome,
+        }
     }
 
     fn decrypt(part: &Part, blob: &[u8]) -> Vec<u8> {
@@ -240,7 +267,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for change in [b"shrt".as_slice(), b"longer than before"] {
             let path = create(folder.path(), "a", b"first");
-            let (gone, kept) = (part(path.clone(), 0, 1), part(create(folder.path(), "b", b"kept"), 5, 2));
+            let (gone, kept) = (
+                part(path.clone(), 0, 1),
+                part(create(folder.path(), "b", b"kept"), 5, 2),
+            );
             let mut parts = Parts::new(vec![gone.clone(), kept.clone()]);
             create(folder.path(), "a", change);
             let mut blob = vec![0; 9];
@@ -248,7 +278,10 @@ mod tests {
             parts.read(&mut blob).unwrap();
             parts.finish().unwrap();
 
-            assert!(matches!(gone.outcome.failure(), Some(PartError::Changed { .. })));
+            assert!(matches!(
+                gone.outcome.failure(),
+                Some(PartError::Changed { .. })
+            ));
             assert!(kept.outcome.failure().is_none());
             assert_eq!(decrypt(&kept, &blob), b"kept");
         }
@@ -261,9 +294,17 @@ mod tests {
         let touched = part(path.clone(), 0, 1);
         let mut parts = Parts::new(vec![touched.clone()]);
         parts.read(&mut [0; 3]).unwrap();
-        File::options().write(true).open(&path).unwrap().write_all(b"CONTENT!").unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"CONTENT!")
+            .unwrap();
         parts.read(&mut [0; 4]).unwrap();
-        assert!(matches!(touched.outcome.failure(), Some(PartError::Changed { .. })));
+        assert!(matches!(
+            touched.outcome.failure(),
+            Some(PartError::Changed { .. })
+        ));
     }
 
     #[test]

@@ -35,21 +35,38 @@ impl Drive {
         let remote = &request.remote.path;
         let many = request.locals.len() > 1;
         let occupant = occupant(&snapshot, remote).await?;
-        let to = Destination { occupant, folder_wanted: request.remote.slash || many };
-        let mut sources = Sources { origins: Vec::new(), folders: Vec::new(), failed: 0 };
+        let to = Destination {
+            occupant,
+            folder_wanted: request.remote.slash || many,
+        };
+        let mut sources = Sources {
+            origins: Vec::new(),
+            folders: Vec::new(),
+            failed: 0,
+        };
         let mut folder_needed = false;
         for local in &request.locals {
             let source = match look_at(local) {
                 Ok(source) => source,
                 Err(source) if many => {
-                    let error = WalkError::Read { path: local.clone(), source };
+                    let error = WalkError::Read {
+                        path: local.clone(),
+                        source,
+                    };
                     put.watcher.failed(local.as_os_str().as_bytes(), &error);
                     sources.failed += 1;
                     continue;
                 }
-                Err(source) => return Err(PutError::Local { path: local.clone(), source }),
+                Err(source) => {
+                    return Err(PutError::Local {
+                        path: local.clone(),
+                        source,
+                    });
+                }
             };
-            let needed = |_| PutError::FolderNeeded { path: remote.clone() };
+            let needed = |_| PutError::FolderNeeded {
+                path: remote.clone(),
+            };
             let placement = place(source, to).map_err(needed)?;
             let base = match placement {
                 Placement::Inside => remote.clone().join(name_of(local)?)?,
@@ -66,11 +83,18 @@ impl Drive {
 
 /// What stands at `path`.
 pub(super) async fn occupant(snapshot: &Snapshot, path: &TreePath) -> Result<Occupant, PutError> {
-    Ok(match snapshot.find(path).await?.as_deref().map(|entry| &entry.kind) {
-        None => Occupant::Nothing,
-        Some(Kind::Folder(_)) => Occupant::Folder,
-        Some(Kind::File(_) | Kind::Symlink(_)) => Occupant::File,
-    })
+    Ok(
+        match snapshot
+            .find(path)
+            .await?
+            .as_deref()
+            .map(|entry| &entry.kind)
+        {
+            None => Occupant::Nothing,
+            Some(Kind::Folder(_)) => Occupant::Folder,
+            Some(Kind::File(_) | Kind::Symlink(_)) => Occupant::File,
+        },
+    )
 }
 
 /// Intents for the folders above `path` that are missing, and for itself where it is needed.
@@ -79,7 +103,11 @@ pub(super) async fn folders_above(
     path: &TreePath,
     itself: bool,
 ) -> Result<Vec<Intent>, PutError> {
-    let first = if itself { Some(path.clone()) } else { path.parent() };
+    let first = if itself {
+        Some(path.clone())
+    } else {
+        path.parent()
+    };
     let mut missing = Vec::new();
     for path in std::iter::successors(first, TreePath::parent) {
         match occupant(snapshot, &path).await? {
@@ -94,7 +122,11 @@ pub(super) async fn folders_above(
 
 fn look_at(local: &Path) -> io::Result<Source> {
     let slash = ends_in_slash(local.as_os_str().as_bytes());
-    let metadata = if slash { fs::metadata(local)? } else { fs::symlink_metadata(local)? };
+    let metadata = if slash {
+        fs::metadata(local)?
+    } else {
+        fs::symlink_metadata(local)?
+    };
     Ok(match (metadata.is_dir(), slash) {
         (true, true) => Source::Contents,
         (true, false) => Source::Folder,
@@ -105,4 +137,3 @@ fn look_at(local: &Path) -> io::Result<Source> {
 fn name_of(local: &Path) -> Result<Name, PathError> {
     Name::new(local.file_name().unwrap_or_default().as_bytes())
 }
-

@@ -16,7 +16,7 @@ use crate::drive::commit::{Intent, mtime};
 use crate::drive::open::{Drive, Head};
 use crate::drive::read::Snapshot;
 use crate::drive::slash::Occupant;
-use crate::upload::{BlobSource, Ciphertext, ReadError, StoreRequest, Uploader};
+use crate::upload::{BlobSource, Ciphertext, ReadError, StagedUpload, StoreRequest, Uploader};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -52,7 +52,10 @@ impl Drive {
         let input = input.await.map_err(|_| PutError::Interrupted)??;
         put.tally.files_found.add(1);
         put.tally.all_found.add(1);
-        let mut report = PutReport { stored: 1, ..PutReport::default() };
+        let mut report = PutReport {
+            stored: 1,
+            ..PutReport::default()
+        };
         let (content, upload) = match input {
             Input::Tiny(bytes) => {
                 report.bytes = bytes.len() as u64;
@@ -60,30 +63,72 @@ impl Drive {
             }
             Input::Spooled { file, length } => {
                 report.bytes = length;
-                put.tally.bytes_found.add(length);
-                let (blob, blob_secret) = (self.draw_blob(), self.draw_secret());
-                let owner_tag = self.keys.volume.owner_tag(&blob);
-                let (content, secret_of_blob) = (Box::new(Spooled(file)), blob_secret.clone());
-                let source = BlobSource { blob, length, owner_tag, secret: secret_of_blob, content };
-                let (volume, class) = (self.settings.volume, put.class);
-                let request = StoreRequest { volume, class, blobs: vec![source] };
-                let uploader = Uploader::new(self.transfer.clone());
-                let upload = uploader.store(request, &put.tally.transfer).await?;
+                let (slice, upload) = self.store_spool(file, length, secret, put).await?;
                 report.class = Some(upload.class);
-                let stored = upload.blobs.first().map(|stored| stored.manifest);
-                let manifest = stored.unwrap_or_default();
-                let slice =
-                    BlobSlice { blob, offset: 0, length, file_secret: secret, blob_secret, manifest };
                 (Content::Blob(slice), Some(upload))
             }
         };
-        let meta = Meta { mode: MODE, mtime: mtime(self.environment.now()), ..Meta::default() };
-        let file = FileVersion { sha256: None, content };
-        intents.push(Intent::Put(Change::PutFile { path: path.clone(), meta, file }));
-        let refused = self.committer(head).commit(&intents, upload.as_ref()).await?;
+        let meta = Meta {
+            mode: MODE,
+            mtime: mtime(self.environment.now()),
+            ..Meta::default()
+        };
+        let file = FileVersion {
+            sha256: None,
+            content,
+        };
+        intents.push(Intent::Put(Change::PutFile {
+            path: path.clone(),
+            meta,
+            file,
+        }));
+        let refused = self
+            .committer(head)
+            .commit(&intents, upload.as_ref())
+            .await?;
         report.stored -= u64::from(!refused.is_empty());
         report.refuse(put, refused);
         Ok(report)
+    }
+
+    async fn store_spool(
+        &self,
+        file: File,
+        length: u64,
+        file_secret: Secret,
+        put: &Put,
+    ) -> Result<(BlobSlice, StagedUpload), PutError> {
+        put.tally.bytes_found.add(length);
+        let (blob, blob_secret) = (self.draw_blob(), self.draw_secret());
+        let source = BlobSource {
+            blob,
+            length,
+            owner_tag: self.keys.volume.owner_tag(&blob),
+            secret: blob_secret.clone(),
+            content: Box::new(Spooled(file)),
+        };
+        let (volume, class) = (self.settings.volume, put.class);
+        let request = StoreRequest {
+            volume,
+            class,
+            blobs: vec![source],
+        };
+        let uploader = Uploader::new(self.transfer.clone());
+        let upload = uploader.store(request, &put.tally.transfer).await?;
+        let manifest = upload
+            .blobs
+            .first()
+            .map(|stored| stored.manifest)
+            .unwrap_or_default();
+        let slice = BlobSlice {
+            blob,
+            offset: 0,
+            length,
+            file_secret,
+            blob_secret,
+            manifest,
+        };
+        Ok((slice, upload))
     }
 
     fn draw_blob(&self) -> BlobId {
@@ -113,7 +158,10 @@ fn take(mut input: impl Read, mut spool: File, secret: &Secret) -> Result<Input,
         next.read_to_end(&mut chunk).map_err(PutError::ReadStdin)?;
     }
     spool.rewind().map_err(PutError::Spool)?;
-    Ok(Input::Spooled { file: spool, length })
+    Ok(Input::Spooled {
+        file: spool,
+        length,
+    })
 }
 
 /// Ciphertext in a file.
@@ -121,7 +169,10 @@ struct Spooled(File);
 
 impl Ciphertext for Spooled {
     fn read(&mut self, out: &mut [u8]) -> Result<(), ReadError> {
-        let named = |source| ReadError::Read { path: PathBuf::from("the spool"), source };
+        let named = |source| ReadError::Read {
+            path: PathBuf::from("the spool"),
+            source,
+        };
         self.0.read_exact(out).map_err(named)
     }
 
@@ -151,7 +202,10 @@ mod tests {
                     assert!(length <= INLINE_BYTES_MAX);
                     assert_eq!(bytes, plain[..length]);
                 }
-                Input::Spooled { file, length: spooled } => {
+                Input::Spooled {
+                    file,
+                    length: spooled,
+                } => {
                     assert_eq!(spooled, length as u64);
                     let mut read = vec![0; length];
                     Spooled(file).read(&mut read).unwrap();

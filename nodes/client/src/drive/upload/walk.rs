@@ -105,12 +105,24 @@ struct OpenFolder {
 impl Walk {
     /// Walks `start`; where it is a symlink, `follow_start` says whether its target is meant.
     pub(super) fn new(start: PathBuf, follow_start: bool) -> Self {
-        Self { start: Some(start), follow_start, open: Vec::new(), below: Vec::new() }
+        Self {
+            start: Some(start),
+            follow_start,
+            open: Vec::new(),
+            below: Vec::new(),
+        }
     }
 
     fn visit(&mut self, path: PathBuf, follow: bool) -> Result<Found, WalkError> {
-        let failed = |source| WalkError::Read { path: path.clone(), source };
-        let metadata = if follow { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
+        let failed = |source| WalkError::Read {
+            path: path.clone(),
+            source,
+        };
+        let metadata = if follow {
+            fs::metadata(&path)
+        } else {
+            fs::symlink_metadata(&path)
+        };
         let metadata = metadata.map_err(failed)?;
         let kind = match metadata.file_type() {
             kind if kind.is_dir() => {
@@ -118,7 +130,10 @@ impl Walk {
                     return Err(WalkError::TooDeep { path });
                 }
                 let names = names_in(&path).map_err(failed)?;
-                self.open.push(OpenFolder { path: path.clone(), names });
+                self.open.push(OpenFolder {
+                    path: path.clone(),
+                    names,
+                });
                 FoundKind::Folder
             }
             kind if kind.is_file() => FoundKind::File,
@@ -126,11 +141,26 @@ impl Walk {
                 let target = fs::read_link(&path).map_err(failed)?;
                 FoundKind::Symlink(target.into_os_string().into_vec())
             }
-            other => return Err(WalkError::Special { kind: special(other), path }),
+            other => {
+                return Err(WalkError::Special {
+                    kind: special(other),
+                    path,
+                });
+            }
         };
-        let xattrs = if matches!(kind, FoundKind::Symlink(_)) { Vec::new() } else { xattrs(&path) };
+        let xattrs = if matches!(kind, FoundKind::Symlink(_)) {
+            Vec::new()
+        } else {
+            xattrs(&path)
+        };
         let (below, stamp) = (self.below.clone(), Stamp::of(&metadata));
-        Ok(Found { below, path, stamp, kind, xattrs })
+        Ok(Found {
+            below,
+            path,
+            stamp,
+            kind,
+            xattrs,
+        })
     }
 }
 
@@ -175,7 +205,10 @@ impl Stamp {
 pub(super) fn open_regular(path: &Path) -> io::Result<(File, Stamp)> {
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let flags = i32::try_from(flags.bits()).unwrap_or(0);
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -194,9 +227,13 @@ fn names_in(path: &Path) -> io::Result<Vec<Vec<u8>>> {
 /// Attributes `user.*`; those that cannot be read are left out, as other tools do.
 fn xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut names = [0; XATTR_NAMES_BYTES_MAX];
-    let Ok(len) = rustix::fs::llistxattr(path, &mut names[..]) else { return Vec::new() };
+    let Ok(len) = rustix::fs::llistxattr(path, &mut names[..]) else {
+        return Vec::new();
+    };
     let names = names.get(..len).unwrap_or_default();
-    let names = names.split(|byte| *byte == 0).filter(|name| name.starts_with(b"user."));
+    let names = names
+        .split(|byte| *byte == 0)
+        .filter(|name| name.starts_with(b"user."));
     let mut found = Vec::new();
     for name in names {
         let mut value = [0; XATTR_BYTES_MAX];
@@ -227,7 +264,10 @@ mod tests {
 
     fn names(found: &[Found]) -> Vec<String> {
         let join = |found: &Found| found.below.join(&b'/');
-        found.iter().map(|found| String::from_utf8_lossy(&join(found)).into_owned()).collect()
+        found
+            .iter()
+            .map(|found| String::from_utf8_lossy(&join(found)).into_owned())
+            .collect()
     }
 
     #[test]
@@ -243,7 +283,16 @@ mod tests {
 
         let found: Vec<Found> = Walk::new(start, false).map(Result::unwrap).collect();
 
-        let expected = ["", "a", "b", "b/inner", "b/inner/z", "b.txt", "link", "\u{fffd}\u{fffd}"];
+        let expected = [
+            "",
+            "a",
+            "b",
+            "b/inner",
+            "b/inner/z",
+            "b.txt",
+            "link",
+            "\u{fffd}\u{fffd}",
+        ];
         assert_eq!(names(&found), expected);
         assert_eq!(found[6].kind, FoundKind::Symlink(b"nowhere".to_vec()));
         assert_eq!(found[7].below, [b"\xff\xfe".to_vec()]);
@@ -258,7 +307,10 @@ mod tests {
         let found: Vec<_> = Walk::new(folder.path().to_owned(), false).collect();
 
         assert_eq!(found.len(), 3);
-        assert!(matches!(&found[1], Err(WalkError::Special { kind: "socket", .. })));
+        assert!(matches!(
+            &found[1],
+            Err(WalkError::Special { kind: "socket", .. })
+        ));
         assert_eq!(found[2].as_ref().unwrap().below, [b"b".to_vec()]);
         drop(socket);
     }

@@ -13,20 +13,27 @@ pub(super) fn compress(states: &mut [State; LANES], blocks: [&[u8]; LANES]) {
     let mut state: [__m512i; 8] = from_fn(|word| load(from_fn(|lane| states[lane][word])));
     for at in (0..bytes).step_by(BLOCK) {
         // SAFETY: at + 64 ≤ bytes, the length of every lane.
-        let rows = from_fn(|lane| unsafe { _mm512_loadu_si512(blocks[lane].as_ptr().add(at).cast()) });
-        let mut words = transpose(rows).map(|vector| swap_bytes(vector));
-        let before = state;
-        for sixteen in 0..3 {
-            rounds::<true>(&mut state, &mut words, sixteen);
-        }
-        rounds::<false>(&mut state, &mut words, 3);
-        state = from_fn(|word| _mm512_add_epi32(state[word], before[word]));
+        let row = |lane: usize| unsafe { _mm512_loadu_si512(blocks[lane].as_ptr().add(at).cast()) };
+        state = block(state, from_fn(row));
     }
     for (word, vector) in state.into_iter().enumerate() {
         for (state, lane) in states.iter_mut().zip(store(vector)) {
             state[word] = lane;
         }
     }
+}
+
+/// Takes one block of each lane into the state.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn block(before: [__m512i; 8], rows: [__m512i; LANES]) -> [__m512i; 8] {
+    let mut words = transpose(rows).map(|vector| swap_bytes(vector));
+    let mut state = before;
+    for sixteen in 0..3 {
+        rounds::<true>(&mut state, &mut words, sixteen);
+    }
+    rounds::<false>(&mut state, &mut words, 3);
+    from_fn(|word| add(state[word], before[word]))
 }
 
 /// Sixteen rounds; each word is replaced by that of 16 rounds later where there are `MORE`.
@@ -60,8 +67,16 @@ fn round<const I: usize, const MORE: bool>(
     state[(16 + 7 - I) % 8] = add(first, add(sum_a, majority));
     if MORE {
         let (near, far) = (words[(I + 1) % 16], words[(I + 14) % 16]);
-        let near = xor3(rotate::<7>(near), rotate::<18>(near), _mm512_srli_epi32::<3>(near));
-        let far = xor3(rotate::<17>(far), rotate::<19>(far), _mm512_srli_epi32::<10>(far));
+        let near = xor3(
+            rotate::<7>(near),
+            rotate::<18>(near),
+            _mm512_srli_epi32::<3>(near),
+        );
+        let far = xor3(
+            rotate::<17>(far),
+            rotate::<19>(far),
+            _mm512_srli_epi32::<10>(far),
+        );
         words[I] = add(add(words[I], near), add(words[(I + 9) % 16], far));
     }
 }

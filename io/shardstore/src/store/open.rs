@@ -1,0 +1,131 @@
+//! What opening a store needs: its configuration, its lock, its salt, and what can go wrong.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use crate::durable;
+use crate::log::{self, LOG_BYTES_MAX, LogError, LogFiles};
+use crate::record::Salt;
+use crate::recover::RecoverError;
+
+/// Smallest log: a file header and one record of the largest shard.
+pub(super) const LOG_BYTES_MIN: u32 = 1 << 21;
+const FORMAT_MAGIC: [u8; 8] = *b"XCSS\x01\0\0\0";
+
+/// How a store is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreConfig {
+    /// Most bytes that the store takes on the disk.
+    pub space_bytes: u64,
+    /// Bytes left free on the file system; by default 1 GiB or 1 %, whichever is more.
+    pub keep_free_bytes: Option<u64>,
+    /// Largest log, within 2 MiB..=1 GiB; the default is 1 GiB.
+    pub log_bytes_max: u32,
+}
+
+impl StoreConfig {
+    /// Keeps at most `space_bytes`, everything else as usual.
+    #[must_use]
+    pub const fn new(space_bytes: u64) -> Self {
+        Self {
+            space_bytes,
+            keep_free_bytes: None,
+            log_bytes_max: LOG_BYTES_MAX,
+        }
+    }
+}
+
+/// A store that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its folder cannot be made.
+    #[error("cannot create the store's folder {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("another process uses the store in {}", folder.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Its lock file cannot be used.
+    #[error("cannot lock the store")]
+    Lock(#[source] io::Error),
+    /// Its format file cannot be read or written.
+    #[error("cannot read the store's format file")]
+    Format(#[source] io::Error),
+    /// Its format is not one this program knows, and no log tells its salt.
+    #[error("the store in {} is of an unknown format", folder.display())]
+    UnknownFormat {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Its logs cannot be brought back.
+    #[error("cannot recover the store")]
+    Recover(#[from] RecoverError),
+    /// Its logs cannot be appended to.
+    #[error("cannot open the store's logs")]
+    Log(#[from] LogError),
+    /// No writer thread can be started.
+    #[error("cannot start the writer thread")]
+    Thread(#[source] io::Error),
+}
+
+pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
+    let mut options = OpenOptions::new();
+    let options = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(durable::MODE_PRIVATE);
+    let file = options.open(folder.join("lock")).map_err(OpenError::Lock)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked {
+            folder: folder.to_owned(),
+        }),
+        Err(error) => Err(OpenError::Lock(error.into())),
+    }
+}
+
+/// The store's salt: from its format file, else from any log, else fresh for a new store.
+pub(super) fn salt_of(folder: &Path, logs: &Path) -> Result<Salt, OpenError> {
+    let path = folder.join("format");
+    let found = match std::fs::read(&path) {
+        Ok(bytes) => bytes
+            .strip_prefix(&FORMAT_MAGIC)
+            .and_then(|salt| salt.try_into().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(OpenError::Format(error)),
+    };
+    if let Some(salt) = found {
+        return Ok(salt);
+    }
+    let existing = LogFiles::new(logs.to_owned(), Salt::default()).list()?;
+    let salt = if existing.is_empty() {
+        let mut fresh = Salt::default();
+        getrandom::fill(&mut fresh)
+            .map_err(|error| OpenError::Format(io::Error::other(error.to_string())))?;
+        fresh
+    } else {
+        let mut salts = existing
+            .iter()
+            .filter_map(|log| log::salt_in(&log::path_in(logs, *log)));
+        let unknown = || OpenError::UnknownFormat {
+            folder: folder.to_owned(),
+        };
+        salts.next().ok_or_else(unknown)?
+    };
+    let content = [&FORMAT_MAGIC[..], &salt].concat();
+    durable::replace(&path, &content).map_err(OpenError::Format)?;
+    Ok(salt)
+}

@@ -1,0 +1,293 @@
+//! A planet for one test, an owner on it, and the client run to its end within a limit.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use planet::{Owner, Patience, Planet, PlanetConfig, Programs};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Nothing waited for in these tests takes longer, unless it never happens.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Within this the client must say that it cannot do what it was told.
+pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Pause between two looks at a condition.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Keeps the folder of a failed test where this variable is set.
+const KEEP_VARIABLE: &str = "PLANET_KEEP";
+
+/// A planet with an owner, gone when dropped.
+pub(crate) struct Stage {
+    // First, so that the processes are gone before their folder.
+    pub(crate) planet: Planet,
+    pub(crate) owner: Owner,
+    folder: Option<TempDir>,
+}
+
+/// How the client ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    /// What was run, for messages.
+    told: String,
+}
+
+impl Stage {
+    /// `hosts` Hosts and an account.
+    pub(crate) fn new(hosts: usize) -> Self {
+        Self::set(hosts, |_config| {}, |_planet| {})
+    }
+
+    /// The same, after the planet was changed before its start.
+    pub(crate) fn set(
+        hosts: usize,
+        configure: impl FnOnce(&mut PlanetConfig),
+        prepare: impl FnOnce(&mut Planet),
+    ) -> Self {
+        tell_how_to_rerun();
+        let folder = tempfile::tempdir().unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let programs = Programs::built(&root).unwrap();
+        let mut config = PlanetConfig::new(programs, folder.path().join("planet"), hosts);
+        configure(&mut config);
+        let mut planet = Planet::new(config).unwrap();
+        prepare(&mut planet);
+        planet.start(Patience::within(PATIENCE)).unwrap();
+        let owner = planet.owner("owner");
+        owner.init(&planet.layout().bridge_url()).unwrap();
+        Self {
+            planet,
+            owner,
+            folder: Some(folder),
+        }
+    }
+
+    /// A path in the test's own folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.as_ref().unwrap().path().join(name)
+    }
+
+    /// Runs the client to its end.
+    pub(crate) fn xcloud<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ran {
+        self.begin(args).end()
+    }
+
+    /// Runs the client, which must succeed.
+    pub(crate) fn done<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ran {
+        self.xcloud(args).expect_code(0)
+    }
+
+    /// Starts the client.
+    pub(crate) fn begin<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Running {
+        let mut command = self.owner.command(args);
+        let told = format!("{command:?}");
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running {
+            child: piped.spawn().unwrap(),
+            told,
+        }
+    }
+
+    /// Waits until exactly `hosts` Hosts are online.
+    pub(crate) fn wait_online(&mut self, hosts: usize) {
+        wait_until("the hosts are online", || {
+            self.planet.online().ok() == u64::try_from(hosts).ok()
+        });
+    }
+
+    /// Starts whoever does not run and waits until everybody is online.
+    pub(crate) fn revive(&mut self) {
+        self.planet.start(Patience::within(PATIENCE)).unwrap();
+    }
+
+    /// The log files of Host `number`, the first being 0.
+    pub(crate) fn log_files(&self, number: usize) -> Vec<PathBuf> {
+        let data = &self.planet.layout().hosts()[number].data;
+        let Ok(entries) = fs::read_dir(data.join("store/logs")) else {
+            return Vec::new();
+        };
+        let mut logs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        logs.sort();
+        logs
+    }
+
+    /// Host `number`'s id, as it wrote it down.
+    pub(crate) fn host_id(&self, number: usize) -> String {
+        let path = self.planet.layout().hosts()[number]
+            .data
+            .join("status.json");
+        wait_until("the host wrote its status", || path.exists());
+        let status: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        status["host"].as_str().unwrap().to_owned()
+    }
+
+    /// The Hosts that keep shards of `path`, as `where` names them; each as often as it has one.
+    pub(crate) fn keepers(&self, path: &str) -> Vec<String> {
+        let place = self.done(["--json", "where", path]).json();
+        let segments = place["segments"].as_array().unwrap().iter();
+        segments
+            .flat_map(|segment| segment["shards"].as_array().unwrap())
+            .filter_map(|shard| Some(shard["name"].as_str()?.to_owned()))
+            .collect()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        // Its log files are about to vanish.
+        println!("the bridge's log ends: {}", self.planet.bridge().log_tail());
+        if std::env::var_os(KEEP_VARIABLE).is_some()
+            && let Some(folder) = self.folder.take()
+        {
+            println!("kept: {}", folder.keep().display());
+        } else {
+            println!("{KEEP_VARIABLE}=1 keeps everybody's data and logs");
+        }
+    }
+}
+
+/// The client at work.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    told: String,
+}
+
+impl Running {
+    /// Waits for its end, which comes within [`PATIENCE`].
+    pub(crate) fn end(self) -> Ran {
+        self.end_within(PATIENCE)
+    }
+
+    /// Waits for its end, which must come in time.
+    pub(crate) fn end_within(self, within: Duration) -> Ran {
+        let (id, told) = (self.child.id(), self.told);
+        let waiting = thread::spawn(move || self.child.wait_with_output().unwrap());
+        let began = Instant::now();
+        while !waiting.is_finished() && began.elapsed() < within {
+            sleep(LOOK_EVERY);
+        }
+        let in_time = waiting.is_finished();
+        if !in_time {
+            kill(id);
+        }
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = waiting.join().unwrap();
+        let ran = Ran {
+            code: status.code(),
+            out: String::from_utf8_lossy(&stdout).into_owned(),
+            err: String::from_utf8_lossy(&stderr).into_owned(),
+            told,
+        };
+        assert!(in_time, "not done within {within:?}: {ran:?}");
+        ran
+    }
+
+    /// Whether it is still at work.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Ran {
+    pub(crate) fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    /// What it printed, one JSON value.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    /// Fails unless it told people `what`.
+    pub(crate) fn expect_told(self, what: &str) -> Self {
+        assert!(self.err.contains(what), "{what} not in {self:#?}");
+        self
+    }
+}
+
+/// Waits until `reached`.
+pub(crate) fn wait_until(goal: &str, mut reached: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !reached() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {goal}");
+        sleep(LOOK_EVERY);
+    }
+}
+
+/// Ends the process of the client at once.
+pub(crate) fn kill(id: u32) {
+    let pid = i32::try_from(id)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    // Fails only for one that ended already.
+    let _ended = rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::KILL);
+}
+
+/// Writes a file for a test.
+pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let mut file = fs::File::create(path).unwrap();
+    std::io::Write::write_all(&mut file, content.as_ref()).unwrap();
+}
+
+/// The same `bytes` bytes for the same seed, unlike any others.
+pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut dice = Dice::new(seed);
+    let mut out = Vec::with_capacity(bytes + 8);
+    while out.len() < bytes {
+        out.extend_from_slice(&dice.next().to_le_bytes());
+    }
+    out.truncate(bytes);
+    out
+}
+
+/// A small generator of random numbers (splitmix64).
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`.
+    pub(crate) const fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+/// A number from the environment, for longer runs.
+pub(crate) fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
+}
+
+fn tell_how_to_rerun() {
+    let thread = thread::current();
+    let test = thread.name().unwrap_or_default();
+    println!("to run this again: cargo test -p planet --test all -- --exact {test}");
+}
