@@ -14,12 +14,11 @@ const LAYERS: [&str; 6] = ["protocol", "io", "nodes", "apps", "testing", "xtask"
 const STRANGERS: [&str; 2] = ["nodes", "apps"];
 
 /// External crates that do I/O: not in `protocol`.
-const IO_CRATES: [&str; 12] = [
+const IO_CRATES: [&str; 11] = [
     "axum",
     "getrandom",
     "hyper",
     "quinn",
-    "redb",
     "reqwest",
     "rusqlite",
     "rustix",
@@ -30,11 +29,10 @@ const IO_CRATES: [&str; 12] = [
 ];
 
 /// External crates that one crate of ours wraps for all others.
-const WRAPPED: [(&str, &str); 8] = [
+const WRAPPED: [(&str, &str); 7] = [
     ("hyper", "net"),
     ("metrics-exporter-prometheus", "runtime"),
     ("rcgen", "net"),
-    ("redb", "shardstore"),
     ("rusqlite", "metastore"),
     ("rustls", "net"),
     ("tokio-tungstenite", "net"),

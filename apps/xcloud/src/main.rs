@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use runtime::{LogFormat, start_logs};
 
 use cli::Cli;
 use exit::{Exit, Failure};
@@ -32,8 +33,11 @@ fn main() -> ExitCode {
                 .into();
         }
     };
-    signals::log_to_stderr();
     let printer = Printer::new(&cli.global);
+    if let Err(error) = start_logs(LogFormat::Human, "off") {
+        printer.complain(&format!("xcloud: {error}"));
+        return Exit::Usage.into();
+    }
     let exit = match run(cli, printer) {
         Ok(exit) => exit,
         Err(failure) => told(&printer, &failure),

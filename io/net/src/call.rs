@@ -15,6 +15,7 @@ use crate::connect::ConnectError;
 use crate::endpoint::Endpoint;
 use crate::payload::Payload;
 use crate::pool::{Connection, Dialer, Lease};
+use crate::sent::Patience;
 
 /// A request to be sent with [`Dialer::send`].
 #[derive(Clone, Debug)]
@@ -32,7 +33,9 @@ pub struct Call {
 pub enum Step {
     /// Its turn: too many requests were under way.
     Turn,
-    /// The head of the answer, from when the request began to be sent.
+    /// The peer to take some more of the request.
+    Send,
+    /// The head of the answer, from when the last of the request was handed over.
     Answer,
     /// The next bytes of the answer's body.
     Body,
@@ -135,7 +138,7 @@ pub enum CallError {
 
 impl Call {
     /// A call of `method` to `path`, which begins with a slash. Limits: 30 s for the head of the
-    /// answer, 15 s between pieces of its body.
+    /// answer, 15 s between pieces of either body.
     #[must_use]
     pub fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
@@ -180,15 +183,19 @@ impl Call {
         self
     }
 
-    /// Limits the time from sending the request to the head of the answer, and before that the
-    /// wait for a free connection.
+    /// Limits the time from when the last of the request was handed to the network to the head of
+    /// the answer, and before that the wait for a free connection.
+    ///
+    /// After a body that went slowly the answer may take as long as the body did, up to 20 s,
+    /// because some of it may still wait in buffers on the way.
     #[must_use]
     pub const fn answer_within(mut self, limit: Duration) -> Self {
         self.answer_within = limit;
         self
     }
 
-    /// Limits the time between pieces of the answer's body.
+    /// Limits the time in which the peer takes nothing more of the request's body, and the time
+    /// between pieces of the answer's.
     #[must_use]
     pub const fn stall_within(mut self, limit: Duration) -> Self {
         self.stall_within = limit;
@@ -213,7 +220,7 @@ impl Dialer {
         exchange.request()?;
         let lease = timeout(call.answer_within, self.lease(endpoint))
             .await
-            .map_err(|_| exchange.timeout(Step::Turn))?;
+            .map_err(|_| exchange.timeout(Step::Turn, call.answer_within))?;
         if let Some(kept) = lease.kept().await {
             match exchange.run(kept).await {
                 Err(failure) if failure.may_repeat => {
@@ -255,10 +262,23 @@ impl Exchange<'_> {
             error,
             may_repeat: false,
         })?;
+        let patience = Patience {
+            stall: self.call.stall_within,
+            answer: self.call.answer_within,
+        };
+        let watch = connection.sent.watch(self.call.body.len(), patience);
         let answer = connection.sender.try_send_request(request);
-        match timeout(self.call.answer_within, answer).await {
-            Ok(Ok(response)) => Ok((connection, response)),
-            Ok(Err(mut unsent)) => {
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer,
+            (step, limit) = watch.overdue() => return Err(Failure {
+                error: self.timeout(step, limit),
+                may_repeat: false,
+            }),
+        };
+        match answer {
+            Ok(response) => Ok((connection, response)),
+            Err(mut unsent) => {
                 let may_repeat =
                     unsent.take_message().is_some() || self.call.method.is_idempotent();
                 let peer = self.endpoint.to_string();
@@ -268,10 +288,6 @@ impl Exchange<'_> {
                 };
                 Err(Failure { error, may_repeat })
             }
-            Err(_) => Err(Failure {
-                error: self.timeout(Step::Answer),
-                may_repeat: false,
-            }),
         }
     }
 
@@ -314,11 +330,11 @@ impl Exchange<'_> {
         })
     }
 
-    fn timeout(&self, step: Step) -> CallError {
+    fn timeout(&self, step: Step, after: Duration) -> CallError {
         CallError::Timeout {
             peer: self.endpoint.to_string(),
             step,
-            after: self.call.answer_within,
+            after,
         }
     }
 }
@@ -437,6 +453,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Turn => "a free connection",
+            Self::Send => "the request to be taken",
             Self::Answer => "an answer",
             Self::Body => "the rest of an answer",
         })

@@ -17,10 +17,20 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::endpoint::{ADDRS_MAX, BridgeUrl, Endpoint, Trust, UrlHost};
+use crate::sent::{Sent, Socket};
 use crate::{pin, tls};
 
 /// Head start of each address before the next one is tried as well (RFC 8305).
 const ADDR_HEAD_START: Duration = Duration::from_millis(250);
+
+/// Most bytes that the kernel takes ahead of what the network takes, so that what was handed over
+/// says how far the peer is.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
+
+/// A connection whose bytes nobody acknowledges for this long is dead.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNHEARD_MAX: Duration = Duration::from_secs(20);
 
 /// Why no connection was made.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +110,7 @@ impl Connector {
             Endpoint::Bridge(url) => {
                 let tcp = connect_first(&lookup(url).await?).await?;
                 match url.trust() {
-                    Trust::Plain => Ok(Link::Plain(tcp)),
+                    Trust::Plain => Ok(Link::Plain(Socket::new(tcp))),
                     Trust::Key(id) => {
                         self.secure(tcp, &self.pinned, pin::key_name(id.as_bytes()))
                             .await
@@ -178,7 +188,7 @@ async fn connect_first(addrs: &[SocketAddr]) -> Result<TcpStream, ConnectError> 
         let next = tokio::select! {
             Some(outcome) = attempts.next() => match outcome {
                 Ok(tcp) => {
-                    tune(&tcp);
+                    tune_dialled(&tcp);
                     return Ok(tcp);
                 }
                 Err(source) => match waiting.next() {
@@ -197,6 +207,21 @@ async fn connect_first(addrs: &[SocketAddr]) -> Result<TcpStream, ConnectError> 
     }
 }
 
+/// Socket options of a connection that this side opened.
+fn tune_dialled(tcp: &TcpStream) {
+    tune(tcp);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let socket = socket2::SockRef::from(tcp);
+        let tuned = socket
+            .set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+            .and_then(|()| socket.set_tcp_user_timeout(Some(UNHEARD_MAX)));
+        if let Err(error) = tuned {
+            tracing::debug!(%error, "socket option refused");
+        }
+    }
+}
+
 /// Socket options of every connection, either side.
 pub(crate) fn tune(tcp: &TcpStream) {
     if let Err(error) = tcp.set_nodelay(true) {
@@ -205,15 +230,25 @@ pub(crate) fn tune(tcp: &TcpStream) {
 }
 
 /// Ciphertext is taken from the socket in larger pieces than the 4 KiB rustls asks for.
-pub(crate) fn buffered(tcp: TcpStream) -> BufReader<TcpStream> {
-    BufReader::with_capacity(tls::TLS_READ_BYTES, tcp)
+pub(crate) fn buffered(tcp: TcpStream) -> BufReader<Socket> {
+    BufReader::with_capacity(tls::TLS_READ_BYTES, Socket::new(tcp))
 }
 
 /// A connection, plain or not, on either side.
 #[derive(Debug)]
 pub(crate) enum Link {
-    Plain(TcpStream),
-    Tls(Box<tokio_rustls::TlsStream<BufReader<TcpStream>>>),
+    Plain(Socket),
+    Tls(Box<tokio_rustls::TlsStream<BufReader<Socket>>>),
+}
+
+impl Link {
+    /// What was handed over to the network so far.
+    pub(crate) fn sent(&self) -> &Sent {
+        match self {
+            Self::Plain(socket) => socket.sent(),
+            Self::Tls(tls) => tls.get_ref().0.get_ref().sent(),
+        }
+    }
 }
 
 impl AsyncRead for Link {
@@ -231,7 +266,7 @@ impl AsyncRead for Link {
 
 /// Reads one record, and further ones as long as they lie in the buffer already.
 fn poll_read_records(
-    tls: &mut tokio_rustls::TlsStream<BufReader<TcpStream>>,
+    tls: &mut tokio_rustls::TlsStream<BufReader<Socket>>,
     cx: &mut Context<'_>,
     buf: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {

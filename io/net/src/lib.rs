@@ -20,6 +20,7 @@ mod meter;
 mod payload;
 mod pin;
 mod pool;
+mod sent;
 mod serve;
 mod tls;
 

@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::connect::{ConnectError, Connector};
 use crate::endpoint::{Endpoint, EndpointKey};
 use crate::payload::Payload;
+use crate::sent::Sent;
 
 /// How long a connection whose last answer was just read may take to be ready again.
 const READY_WITHIN: Duration = Duration::from_millis(100);
@@ -86,6 +87,7 @@ struct Idle {
 /// An open HTTP connection; dropping it closes it.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<Payload>,
+    pub(crate) sent: Sent,
     _driver: AbortOnDropHandle<()>,
 }
 
@@ -177,6 +179,7 @@ impl Lease {
     /// A fresh connection.
     pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Connection, ConnectError> {
         let link = self.dialer.inner.connector.connect(endpoint).await?;
+        let sent = link.sent().clone();
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(HTTP_BUFFER_BYTES)
             .max_header_size(ANSWER_HEAD_BYTES_MAX)
@@ -191,6 +194,7 @@ impl Lease {
         });
         Ok(Connection {
             sender,
+            sent,
             _driver: AbortOnDropHandle::new(driver),
         })
     }

@@ -31,6 +31,7 @@ use crate::identity::Identity;
 use crate::inbound::Inbound;
 use crate::meter::{Meter, Pace};
 use crate::pool::HTTP_BUFFER_BYTES;
+use crate::sent::Socket;
 use crate::tls;
 
 /// Connections that wait to be accepted.
@@ -242,7 +243,7 @@ impl House {
 
     async fn attend(&self, tcp: TcpStream, peer: SocketAddr, admission: Admission) {
         let link = match &self.tls {
-            None => Link::Plain(tcp),
+            None => Link::Plain(Socket::new(tcp)),
             Some(tls) => match timeout(self.limits.handshake_within, secure(tls, tcp)).await {
                 Ok(Ok(link)) => link,
                 Ok(Err(error)) => return tracing::debug!(%error, "tls handshake failed"),

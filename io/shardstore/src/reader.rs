@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use model::crypto::hash_shard;
+use erasure::hash_shard;
 use model::units::{ShardId, UnixMs};
 
 use crate::log::LogError;
@@ -112,24 +112,39 @@ impl ShardReader {
     /// # Errors
     /// [`ReadError::Range`] beyond the shard's end, [`ReadError::Read`] where the disk fails.
     pub fn read_at(&self, start: u32, out: &mut [u8]) -> Result<(), ReadError> {
-        let inside = u32::try_from(out.len())
+        let offset = self.offset_of(start, out.len())?;
+        let read = self.file.read_exact_at(out, offset);
+        read.map_err(|source| ReadError::Read {
+            at: self.at,
+            source,
+        })
+    }
+
+    /// Fills `out` like [`Self::read_at`] where all of it is in the system's cache, and returns
+    /// whether it was. Never waits for a disk, so it may be called on an async thread.
+    ///
+    /// # Errors
+    /// [`ReadError::Range`] beyond the shard's end.
+    pub fn read_cached(&self, start: u32, out: &mut [u8]) -> Result<bool, ReadError> {
+        let (offset, wanted) = (self.offset_of(start, out.len())?, out.len());
+        Ok(cached(&self.file, offset, out) == Some(wanted))
+    }
+
+    /// Where byte `start` lies in the log, for a range of `len` bytes within the shard.
+    fn offset_of(&self, start: u32, len: usize) -> Result<u64, ReadError> {
+        let inside = u32::try_from(len)
             .ok()
             .and_then(|len| start.checked_add(len))
             .is_some_and(|end| end <= self.shard_bytes);
         if !inside {
-            let (len, shard_bytes) = (out.len(), self.shard_bytes);
+            let shard_bytes = self.shard_bytes;
             return Err(ReadError::Range {
                 start,
                 len,
                 shard_bytes,
             });
         }
-        let offset = u64::from(self.at.offset) + u64::from(HEADER_LEN) + u64::from(start);
-        let read = self.file.read_exact_at(out, offset);
-        read.map_err(|source| ReadError::Read {
-            at: self.at,
-            source,
-        })
+        Ok(u64::from(self.at.offset) + u64::from(HEADER_LEN) + u64::from(start))
     }
 
     /// Reads the whole shard and checks it against its id. Blocks.
@@ -148,4 +163,23 @@ impl ShardReader {
             found => Err(VerifyError::Rotten { id: self.id, found }),
         }
     }
+}
+
+/// Bytes read without waiting; `None` where the system cannot say, or something is amiss.
+#[cfg(target_os = "linux")]
+fn cached(file: &File, offset: u64, out: &mut [u8]) -> Option<usize> {
+    let mut slices = [io::IoSliceMut::new(out)];
+    rustix::io::preadv2(
+        file,
+        &mut slices,
+        offset,
+        rustix::io::ReadWriteFlags::NOWAIT,
+    )
+    .ok()
+}
+
+/// Bytes read without waiting: elsewhere nobody can tell.
+#[cfg(not(target_os = "linux"))]
+const fn cached(_file: &File, _offset: u64, _out: &mut [u8]) -> Option<usize> {
+    None
 }

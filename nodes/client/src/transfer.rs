@@ -21,10 +21,6 @@ pub(crate) use failure::{chain, failures};
 use hosts::HostBook;
 pub use progress::{Counter, Progress};
 
-/// Where a Host takes and gives shards.
-pub(crate) const SHARDS_PATH: &str = "/v1/shards";
-/// The header of a PUT that names the shard, in hexadecimal.
-pub(crate) const SHARD_ID_HEADER: &str = "shard-id";
 /// A Host that cannot be dialled within this is silent.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Connections to one Host at a time.
@@ -47,13 +43,17 @@ pub struct TransferLimits {
     pub buffer_bytes_max: u64,
     /// Segments under way in one transfer.
     pub segments_max: usize,
+    /// A Host that takes nothing more of a shard for this long, or does not answer when it has
+    /// all of it, is silent. An upload may wait for twice this in vain, then it has failed.
+    pub silent_after: Duration,
 }
 
 impl Default for TransferLimits {
     fn default() -> Self {
         Self {
-            buffer_bytes_max: 128 << 20,
+            buffer_bytes_max: 80 << 20,
             segments_max: 8,
+            silent_after: Duration::from_secs(10),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod network;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::download::{DownloadError, Downloader, FileSink, StreamSink};
 use client::transfer::{FailureKind, TransferLimits};
@@ -151,6 +152,94 @@ async fn with_one_failure_too_many_the_error_says_what_is_missing() {
     join_all(downloads).await;
 }
 
+/// Limits that show within a test.
+fn impatient() -> TransferLimits {
+    TransferLimits {
+        silent_after: Duration::from_millis(500),
+        ..TransferLimits::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_to_hosts_that_fell_silent_ends_and_names_them() {
+    // A shard that fits into the buffers on the way, and one that does not.
+    let cases = [
+        (Fault::Silent, 300_000),
+        (Fault::Silent, TWO_SEGMENTS),
+        (Fault::Mute, TWO_SEGMENTS),
+    ];
+    let uploads = cases.map(|(fault, length)| async move {
+        let network = Network::start(8);
+        network.fail(&[1, 3, 4, 6, 8], fault);
+        let owner = network.owner_with(impatient());
+        let error = owner.put(&bytes(length), coded()).await.unwrap_err();
+        let UploadError::TooFewHosts {
+            have: 3,
+            needed: 6,
+            hosts,
+            ..
+        } = &error
+        else {
+            panic!("{fault:?} {error}");
+        };
+        let mut names: Vec<&str> = hosts.iter().map(|(host, _)| host.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["h1", "h3", "h4", "h6", "h8"], "{fault:?}");
+        assert!(
+            hosts.iter().all(|(_, why)| why.contains("kept us waiting")),
+            "{error}"
+        );
+        assert_eq!(error.kind(), FailureKind::Unavailable);
+        // Two segments at a time, each at most twice.
+        let asked = network.hosts.iter().map(|host| host.asked().0).max();
+        assert!(asked <= Some(4), "{fault:?}: asked {asked:?} times");
+        assert_eq!(network.bridge.books().abandoned, 1);
+    });
+    join_all(uploads).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_tries_few_spares_where_nobody_answers() {
+    let network = Network::start(32);
+    let all: Vec<u8> = (1..=32).collect();
+    network.fail(&all, Fault::Mute);
+    let owner = network.owner_with(impatient());
+    let error = owner.put(&bytes(300_000), coded()).await.unwrap_err();
+    let UploadError::TooFewHosts { have: 0, .. } = &error else {
+        panic!("{error}");
+    };
+    let puts: u32 = network.hosts.iter().map(|host| host.asked().0).sum();
+    assert!(
+        (9..=8 * 2).contains(&puts),
+        "a first Host and at most one spare for each shard, not {puts}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_from_hosts_that_fell_silent_ends_and_names_them() {
+    for class in ["coded:4/8", "mirrors:3"] {
+        let network = Network::start(8);
+        let class = Some(class.parse().unwrap());
+        let file = network.owner().put(&bytes(200_000), class).await.unwrap();
+        network.fail(&[1, 2, 3, 4, 5, 6, 7, 8], Fault::Silent);
+        let owner = network.owner_with(impatient());
+        let error = owner.get(&file).await.unwrap_err();
+        let DownloadError::TooFewShards { have: 0, hosts, .. } = &error else {
+            panic!("{error}");
+        };
+        let n = usize::from(class.map_or(0, Class::n));
+        assert_eq!(hosts.len(), n, "{error}");
+        assert_eq!(error.kind(), FailureKind::Unavailable);
+        assert_eq!(
+            network.bridge.books().layout_calls,
+            2,
+            "once more, not twice"
+        );
+        let asked = network.hosts.iter().map(|host| host.asked().1).max();
+        assert_eq!(asked, Some(2));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rot_is_never_delivered_and_is_reported() {
     let network = Network::start(8);
@@ -232,6 +321,7 @@ async fn many_segments_pass_through_little_memory_into_a_file() {
     let owner = network.owner_with(TransferLimits {
         buffer_bytes_max: 1,
         segments_max: 4,
+        ..TransferLimits::default()
     });
     let plain = bytes(5 * 1_966_080 + 7);
     let folder = tempfile::tempdir().unwrap();

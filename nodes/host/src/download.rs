@@ -116,19 +116,27 @@ impl Sending {
             return Ok(None);
         }
         self.node.bandwidth_up.grant(len).await;
-        let (shard, start) = (self.shard.clone(), self.next);
+        let bytes = self.read(len).await?;
+        self.next += u32::try_from(len).unwrap_or(u32::MAX);
+        self.allowance.spend(len);
+        self.node.moved.count_sent(len as u64);
+        Ok(Some(bytes))
+    }
+
+    /// The next `len` bytes: at once where they are in memory, else on a thread that may wait.
+    async fn read(&self, len: usize) -> Result<Bytes, SendError> {
         let mut buffer = self.node.chunk_buffers.take(None);
+        if self.shard.read_cached(self.next, buffer.fill(len))? {
+            return Ok(buffer.into_bytes());
+        }
+        let (shard, start) = (self.shard.clone(), self.next);
         let bytes = tokio::task::spawn_blocking(move || {
             shard
                 .read_at(start, buffer.fill(len))
                 .map(|()| buffer.into_bytes())
         });
-        let bytes = bytes
+        Ok(bytes
             .await?
-            .inspect_err(|error| tracing::error!(%error, "shard not read"))?;
-        self.next += u32::try_from(len).unwrap_or(u32::MAX);
-        self.allowance.spend(len);
-        self.node.moved.count_sent(len as u64);
-        Ok(Some(bytes))
+            .inspect_err(|error| tracing::error!(%error, "shard not read"))?)
     }
 }

@@ -31,5 +31,4 @@ pub use config::{HostConfig, HostConfigError, Settings};
 pub use environment::{Environment, SystemEnvironment};
 pub use host::{Host, HostError};
 pub use identity::{HostIdentityError, identity};
-pub use limits::SHARD_ID_HEADER;
 pub use status::{JoinState, STATUS_FILE, Status, StatusError};

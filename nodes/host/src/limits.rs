@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// The request header that names the shard of a PUT: 64 hexadecimal characters.
-pub const SHARD_ID_HEADER: &str = "shard-id";
-
 /// Bodies that are received at a time, each up to one shard in memory.
 pub(crate) const BODIES_MAX: usize = 16;
 /// Further uploads that wait for one of those to end, their bodies unread.

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use erasure::StreamHasher;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use model::crypto::TreeHasher;
 use model::units::{OwnerTag, ShardId, ShardSize};
+use model::wire::api::SHARD_ID_HEADER;
 use model::wire::{ProblemCode, StoreReceipt, TicketPurpose};
 use shardstore::{NewShard, PutError, RecordKey, Stored, WriteError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,7 +23,7 @@ use tokio::time::timeout;
 use crate::about::require_promised_hour;
 use crate::buffers::Buffer;
 use crate::host::Node;
-use crate::limits::{BODY_TURN_WITHIN, SHARD_ID_HEADER};
+use crate::limits::BODY_TURN_WITHIN;
 use crate::refusal::Refusal;
 use crate::ticket;
 
@@ -151,20 +152,20 @@ async fn receive(
     announced: &Announced,
 ) -> Result<Buffer, Refusal> {
     let mut buffer = node.body_buffers.take(Some(turn));
-    let mut hasher = TreeHasher::default();
+    let mut hasher = StreamHasher::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken_off(&error))?;
         let Ok(bytes) = frame.into_data() else {
             continue;
         };
         node.bandwidth_down.grant(bytes.len()).await;
-        hasher.update(&bytes);
         if !buffer.append(&bytes) {
             return Err(Refusal::new(
                 ProblemCode::TooLarge,
                 "more bytes than announced",
             ));
         }
+        hasher.advance(buffer.as_ref());
     }
     if buffer.as_ref().len() != announced.size.as_usize() {
         return Err(Refusal::new(
@@ -172,7 +173,7 @@ async fn receive(
             "fewer bytes than announced",
         ));
     }
-    let found = hasher.finish();
+    let found = hasher.finish(buffer.as_ref());
     if found != announced.id {
         let detail = format!("the body hashes to {found}, not to {}", announced.id);
         return Err(Refusal::new(ProblemCode::HashMismatch, detail));

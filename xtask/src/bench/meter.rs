@@ -59,7 +59,10 @@ pub(crate) fn cpu_time(pid: i32) -> Result<f64> {
     // The name, field 2, may hold spaces; the fields after it start with the state, field 3.
     let (_, fields) = stat.rsplit_once(") ").context("malformed /proc/PID/stat")?;
     let ticks = |field: usize| -> Result<f64> {
-        let text = fields.split(' ').nth(field - 3).context("short /proc/PID/stat")?;
+        let text = fields
+            .split(' ')
+            .nth(field - 3)
+            .context("short /proc/PID/stat")?;
         Ok(text.parse()?)
     };
     Ok((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)

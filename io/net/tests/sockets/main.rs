@@ -7,4 +7,6 @@ mod common;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod stalls;
+#[cfg(test)]
 mod tls;

@@ -1,12 +1,14 @@
 //! One shard from one Host: the GET, a rate that must not be too low, and the hash.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use erasure::StreamHasher;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderValue};
 use model::units::ShardId;
-use model::wire::api::Sighting;
+use model::wire::api::{SHARDS, Sighting};
 use model::wire::limits::TRANSFER_RATE_MIN;
 use model::wire::{ProblemCode, ticket_header};
 use net::{Call, CallError, Reply};
@@ -15,14 +17,15 @@ use tokio::time::Instant;
 use super::layout::ReadPlace;
 use crate::transfer::buffers::Buffer;
 use crate::transfer::hosts::{Measure, Strike, Way};
-use crate::transfer::{Progress, SHARDS_PATH, Transfer};
+use crate::transfer::{Progress, Transfer};
 
-/// A Host must begin to answer within this …
-const FIRST_BYTE: Duration = Duration::from_secs(5);
-/// … and this for each transfer that is under way with it.
+/// Another Host has the shard's like, so the silence a Host is allowed is divided by this. It must
+/// begin to answer within that …
+const SILENCE_PART: u32 = 2;
+/// … and this for each transfer that is under way with it …
 const FIRST_BYTE_PER_TRANSFER: Duration = Duration::from_millis(250);
-/// Longest wait between two pieces.
-const STALL: Duration = Duration::from_secs(5);
+/// … of which so many count.
+const TRANSFERS_MAX: u32 = 8;
 /// The minimum rate counts from here.
 const RATE_GRACE: Duration = Duration::from_secs(4);
 
@@ -73,23 +76,31 @@ impl GetError {
     }
 }
 
-/// Gets the shard `id` from `place` into `buffer`, which has its size.
+/// A shard that is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) place: ReadPlace,
+    pub(super) id: ShardId,
+    /// Set as soon as the Host begins to answer.
+    pub(super) heard: Arc<AtomicBool>,
+}
+
+/// Gets a shard into `buffer`, which has its size.
 pub(super) async fn get_shard(
     transfer: &Transfer,
-    place: &ReadPlace,
-    id: ShardId,
+    ask: &Ask,
     mut buffer: Buffer,
     progress: &Progress,
 ) -> Result<Buffer, GetError> {
-    let (book, host) = (transfer.hosts(), &place.host);
+    let (book, host) = (transfer.hosts(), &ask.place.host);
     let _in_flight = book.enter(&host.id);
-    match receive(transfer, place, id, &mut buffer, progress).await {
+    match receive(transfer, ask, &mut buffer, progress).await {
         Ok(measure) => {
             book.went_well(&host.id, Way::Down, measure);
             Ok(buffer)
         }
         Err(error) => {
-            tracing::debug!(host = %host.name, shard = %id.short(), %error, "host did not give a shard");
+            tracing::debug!(host = %host.name, shard = %ask.id.short(), %error, "host did not give a shard");
             book.strike(&host.id, error.strike());
             Err(error)
         }
@@ -98,14 +109,16 @@ pub(super) async fn get_shard(
 
 async fn receive(
     transfer: &Transfer,
-    place: &ReadPlace,
-    id: ShardId,
+    ask: &Ask,
     buffer: &mut Buffer,
     progress: &Progress,
 ) -> Result<Measure, GetError> {
-    let began = Instant::now();
+    let (began, place) = (Instant::now(), &ask.place);
     let others = transfer.hosts().in_flight(&place.host.id);
-    let call = get_call(place, id, FIRST_BYTE + FIRST_BYTE_PER_TRANSFER * others);
+    let silent_after = transfer.limits().silent_after / SILENCE_PART;
+    let call = get_call(ask)
+        .answer_within(silent_after + FIRST_BYTE_PER_TRANSFER * others.min(TRANSFERS_MAX))
+        .stall_within(silent_after);
     let reply = transfer
         .dialer()
         .send(&place.host.endpoint, &call)
@@ -117,7 +130,8 @@ async fn receive(
         return Err(CallError::Status { peer, status }.into());
     }
     let first = began.elapsed();
-    if fill(reply, buffer, progress).await? != id {
+    ask.heard.store(true, Ordering::Relaxed);
+    if fill(reply, buffer, progress).await? != ask.id {
         return Err(GetError::BadShard);
     }
     Ok(Measure {
@@ -159,12 +173,10 @@ async fn fill(
     Ok(hasher.finish(buffer))
 }
 
-fn get_call(place: &ReadPlace, id: ShardId, answer_within: Duration) -> Call {
-    let call = Call::get(format!("{SHARDS_PATH}/{id}"))
-        .answer_within(answer_within)
-        .stall_within(STALL);
+fn get_call(ask: &Ask) -> Call {
+    let call = Call::get(format!("{SHARDS}/{}", ask.id));
     // Base64 text is always a header value.
-    match HeaderValue::try_from(ticket_header(&place.ticket)) {
+    match HeaderValue::try_from(ticket_header(&ask.place.ticket)) {
         Ok(ticket) => call.header(AUTHORIZATION, ticket),
         Err(_) => call,
     }

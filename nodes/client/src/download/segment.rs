@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -16,8 +17,8 @@ use tokio::time::{Instant, sleep};
 
 use super::DownloadError;
 use super::choose::{Goal, ShardState};
-use super::get::{GetError, get_shard};
-use super::layout::{LayoutDesk, ReadPlace, ReadPlaces};
+use super::get::{Ask, GetError, get_shard};
+use super::layout::{LayoutDesk, ReadPlaces};
 use super::restore::restore;
 use crate::transfer::buffers::{Buffer, Room};
 use crate::transfer::hosts::{Strike, Way};
@@ -25,8 +26,10 @@ use crate::transfer::{Progress, Transfer, chain};
 
 /// A shard is late after this many times what its Host should take …
 const LATE_TIMES: u32 = 2;
-/// … and this. Nobody is late before some Host was measured: the line may be slow.
+/// … and this. Before some Host was measured nobody who sends is late: the line may be slow.
 const LATE_MARGIN: Duration = Duration::from_millis(400);
+/// But who has not begun to answer by then is: no line is that slow.
+const UNHEARD_LATE: Duration = Duration::from_secs(2);
 /// What is known of Hosts changes by what happens elsewhere; it is looked at this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// A Host is slow where it should take so many times as long as all do on average …
@@ -35,7 +38,7 @@ const SLOW_TIMES: u32 = 4;
 const SLOW_MARGIN: Duration = Duration::from_millis(400);
 /// When every Host failed, all are asked once more after this, if it went fast so far.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-const AGAIN_WITHIN: Duration = Duration::from_secs(12);
+const AGAIN_WITHIN: Duration = Duration::from_secs(8);
 
 /// A segment to be fetched.
 #[derive(Debug)]
@@ -99,6 +102,12 @@ pub(super) async fn fetch_segment(
     (fetched, reports)
 }
 
+/// A shard on its way.
+struct Asked {
+    at: Instant,
+    heard: Arc<AtomicBool>,
+}
+
 struct Fetching<'a> {
     road: &'a Road,
     wanted: &'a Wanted,
@@ -106,8 +115,8 @@ struct Fetching<'a> {
     began: Instant,
     places: ReadPlaces,
     states: Vec<ShardState>,
-    /// When each shard on its way was asked for, if it is not late yet.
-    asked_at: BTreeMap<usize, Instant>,
+    /// Shards on their way that are not late yet.
+    asked: BTreeMap<usize, Asked>,
     gets: FuturesUnordered<BoxFuture<'a, (usize, Result<Buffer, GetError>)>>,
     good: BTreeMap<u16, Buffer>,
     failures: Vec<(String, String)>,
@@ -124,7 +133,7 @@ impl<'a> Fetching<'a> {
             began: Instant::now(),
             states: vec![ShardState::Untried; places.len()],
             places: Vec::new(),
-            asked_at: BTreeMap::new(),
+            asked: BTreeMap::new(),
             gets: FuturesUnordered::new(),
             good: BTreeMap::new(),
             failures: Vec::new(),
@@ -144,7 +153,7 @@ impl<'a> Fetching<'a> {
                 return (Err(self.too_few()), self.reports);
             }
             let look = self
-                .asked_at
+                .asked
                 .keys()
                 .filter_map(|index| self.late_at(*index))
                 .min();
@@ -190,17 +199,23 @@ impl<'a> Fetching<'a> {
             self.set(index, ShardState::Lost);
             return;
         };
-        self.asked_at.insert(index, Instant::now());
+        let (id, heard) = (self.wanted.id(index), Arc::default());
+        let ask = Ask { place, id, heard };
+        let asked = Asked {
+            at: Instant::now(),
+            heard: Arc::clone(&ask.heard),
+        };
+        self.asked.insert(index, asked);
         self.set(index, ShardState::Coming);
         if !self.failures.is_empty() || self.states.contains(&ShardState::Late) {
             self.road.progress.shards_replaced.add(1);
         }
-        let get = get(self.road, place, self.wanted, index);
+        let get = get(self.road, ask, self.wanted);
         self.gets.push(async move { (index, get.await) }.boxed());
     }
 
     fn note(&mut self, index: usize, got: Result<Buffer, GetError>) {
-        self.asked_at.remove(&index);
+        self.asked.remove(&index);
         match got {
             Ok(buffer) => {
                 self.set(index, ShardState::Good);
@@ -226,9 +241,9 @@ impl<'a> Fetching<'a> {
     fn mark_late(&mut self) {
         let now = Instant::now();
         let is_due = |index: &usize| self.late_at(*index).is_some_and(|at| at <= now);
-        let due: Vec<usize> = self.asked_at.keys().copied().filter(is_due).collect();
+        let due: Vec<usize> = self.asked.keys().copied().filter(is_due).collect();
         for index in due {
-            self.asked_at.remove(&index);
+            self.asked.remove(&index);
             self.set(index, ShardState::Late);
         }
     }
@@ -237,8 +252,12 @@ impl<'a> Fetching<'a> {
     fn late_at(&self, index: usize) -> Option<Instant> {
         let size = self.wanted.segment.shard_size.as_usize();
         let host = &self.places.get(index)?.as_ref()?.host.id;
-        let expected = self.road.transfer.hosts().expected(host, Way::Down, size)?;
-        Some(*self.asked_at.get(&index)? + expected * LATE_TIMES + LATE_MARGIN)
+        let asked = self.asked.get(&index)?;
+        match self.road.transfer.hosts().expected(host, Way::Down, size) {
+            Some(expected) => Some(asked.at + expected * LATE_TIMES + LATE_MARGIN),
+            None if asked.heard.load(Ordering::Relaxed) => None,
+            None => Some(asked.at + UNHEARD_LATE),
+        }
     }
 
     /// Those that are late when the segment is there were overtaken.
@@ -338,20 +357,12 @@ impl<'a> Fetching<'a> {
 
 fn get<'a>(
     road: &'a Road,
-    place: ReadPlace,
+    ask: Ask,
     wanted: &'a Wanted,
-    index: usize,
 ) -> impl Future<Output = Result<Buffer, GetError>> + Send + 'a {
     let size = wanted.segment.shard_size.as_usize();
     async move {
         let buffer = road.transfer.buffers().take(size, &wanted.room);
-        get_shard(
-            &road.transfer,
-            &place,
-            wanted.id(index),
-            buffer,
-            &road.progress,
-        )
-        .await
+        get_shard(&road.transfer, &ask, buffer, &road.progress).await
     }
 }

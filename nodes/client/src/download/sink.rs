@@ -18,10 +18,11 @@ pub trait Sink: fmt::Debug + Send + Sync {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// A file, written in whatever order the pieces come.
+/// A file, written in whatever order the pieces come, but one at a time: writers of one file wait
+/// for each other in the kernel, and spin there.
 #[derive(Debug)]
 pub struct FileSink {
-    file: File,
+    file: Mutex<File>,
     base: u64,
 }
 
@@ -29,13 +30,18 @@ impl FileSink {
     /// Writes into `file` from `base` on.
     #[must_use]
     pub const fn new(file: File, base: u64) -> Self {
-        Self { file, base }
+        Self {
+            file: Mutex::new(file),
+            base,
+        }
     }
 
     /// The file back.
     #[must_use]
     pub fn into_file(self) -> File {
         self.file
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,7 +51,8 @@ impl Sink for FileSink {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.base + offset)
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all_at(bytes, self.base + offset)
     }
 }
 

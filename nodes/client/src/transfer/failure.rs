@@ -1,5 +1,7 @@
 //! What kind of failure an error is, for programs that act on it.
 
+use std::collections::BTreeSet;
+
 /// The kinds of failure that a program tells apart; its exit code says which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureKind {
@@ -19,9 +21,11 @@ pub enum FailureKind {
     Refused,
 }
 
-/// `h3: connection refused; h7: too slow`.
+/// `h3: connection refused; h7: too slow`; what happened again is said once.
 pub(crate) fn failures(hosts: &[(String, String)]) -> String {
-    let each = hosts.iter().map(|(host, why)| format!("{host}: {why}"));
+    let mut said = BTreeSet::new();
+    let new = hosts.iter().filter(|failure| said.insert(*failure));
+    let each = new.map(|(host, why)| format!("{host}: {why}"));
     each.collect::<Vec<_>>().join("; ")
 }
 

@@ -6,12 +6,14 @@ use model::formats::shape::Class;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+/// A Host that is known to be slow or away is waited for at least this long.
+const AVOIDED_MIN: Duration = Duration::from_secs(1);
 /// No shard is late before this.
 const LATE_MIN: Duration = Duration::from_secs(2);
 /// A shard is late after this many times the median of its segment.
 const LATE_MEDIANS: u32 = 3;
 /// A late shard without a spare is waited for at least this long.
-const GIVE_UP_MIN: Duration = Duration::from_secs(10);
+const GIVE_UP_MIN: Duration = Duration::from_secs(6);
 /// And this many times the median of its segment.
 const GIVE_UP_MEDIANS: u32 = 10;
 
@@ -61,11 +63,11 @@ impl Pace {
     }
 
     /// Returns once the segment is good enough to do without a late shard. A Host that is known
-    /// to be slow or away gets no more time than it takes to be late.
+    /// to be slow or away gets hardly more time than the others took.
     pub(super) async fn good_enough(&self, is_avoided: bool) {
         let median = self.median_of(self.needed).await;
         let wait = if is_avoided {
-            (median * LATE_MEDIANS).max(LATE_MIN)
+            (median * LATE_MEDIANS).max(AVOIDED_MIN)
         } else {
             (median * GIVE_UP_MEDIANS).max(GIVE_UP_MIN)
         };

@@ -4,21 +4,22 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use model::units::{ShardId, ShardSize};
+use model::wire::api::{SHARD_ID_HEADER, SHARDS};
 use model::wire::limits::TRANSFER_RATE_MIN;
 use model::wire::{Base64, ProblemCode, StoreReceipt, StoreReceiptError, ticket_header};
-use net::{Call, CallError, Payload};
-use tokio::time::Instant;
+use net::{Call, CallError, ConnectError, Payload};
+use tokio::time::{Instant, timeout};
 
 use super::plan::Place;
+use crate::transfer::Transfer;
 use crate::transfer::hosts::{Measure, Strike, Way};
-use crate::transfer::{SHARD_ID_HEADER, SHARDS_PATH, Transfer};
 
-/// A Host that was never tried gets the time that the minimum rate allows, and this.
-const GRACE: Duration = Duration::from_secs(10);
-/// With experience a Host gets this many times what is expected, but not less than …
-const PATIENCE: u32 = 20;
-/// … this.
-const PATIENCE_MIN: Duration = Duration::from_secs(15);
+/// However steadily a shard moves, it gets the time that the minimum rate allows, and this.
+const GRACE: Duration = Duration::from_secs(30);
+/// A Host that has all of a shard may take this many times what is expected until it answers …
+const EXPECTED_TIMES: u32 = 20;
+/// … but not longer than so many times the silence that any Host is allowed.
+const SILENCES_MAX: u32 = 2;
 /// Largest answer that is read: a receipt is much smaller.
 const RECEIPT_BYTES_MAX: usize = 1_024;
 
@@ -41,6 +42,9 @@ pub(super) enum PutError {
     /// The receipt is for something else.
     #[error("its receipt is for another shard")]
     OtherReceipt,
+    /// It took the shard more slowly than the minimum rate.
+    #[error("slower than {TRANSFER_RATE_MIN} bytes per second")]
+    TooSlow,
 }
 
 impl PutError {
@@ -52,10 +56,26 @@ impl PutError {
         }
     }
 
+    /// How long the Host was waited for without any sign of it.
+    pub(super) const fn silence(&self) -> Duration {
+        match self {
+            Self::Call(
+                CallError::Timeout { after, .. }
+                | CallError::Connect {
+                    source: ConnectError::Timeout { after },
+                    ..
+                },
+            ) => *after,
+            Self::Call(_) | Self::Receipt(_) | Self::OtherReceipt | Self::TooSlow => Duration::ZERO,
+        }
+    }
+
     /// What it says about the Host.
     pub(super) fn strike(&self) -> Strike {
-        let Self::Call(error) = self else {
-            return Strike::Dishonest;
+        let error = match self {
+            Self::Call(error) => error,
+            Self::TooSlow => return Strike::Slow,
+            Self::Receipt(_) | Self::OtherReceipt => return Strike::Dishonest,
         };
         match error.problem().map(|problem| problem.code) {
             Some(ProblemCode::Busy) => Strike::Busy,
@@ -66,22 +86,27 @@ impl PutError {
     }
 }
 
-/// Puts `shard` at `place` and returns the Host's receipt for it.
+/// Puts `shard` at `place` and returns the Host's receipt for it. The Host may be silent as long
+/// as any may, but not beyond `patience`.
 pub(super) async fn put_shard(
     transfer: &Transfer,
     place: &Place,
     shard: &OutgoingShard,
+    patience: Duration,
 ) -> Result<Base64, PutError> {
     let (book, host) = (transfer.hosts(), &place.host);
     let _in_flight = book.enter(&host.id);
     let bytes = shard.bytes.len();
     let began = Instant::now();
-    let call = put_call(
-        place,
-        shard,
-        time_limit(book.expected(&host.id, Way::Up, bytes), bytes),
-    );
-    let outcome = exchange(transfer, place, shard, &call).await;
+    let silent_after = transfer.limits().silent_after;
+    let expected = book.expected(&host.id, Way::Up, bytes);
+    let call = put_call(place, shard)
+        .stall_within(silent_after.min(patience))
+        .answer_within(answer_limit(expected, silent_after).min(patience));
+    let exchange = exchange(transfer, place, shard, &call);
+    let outcome = timeout(slowest(bytes), exchange)
+        .await
+        .unwrap_or(Err(PutError::TooSlow));
     match &outcome {
         Ok(_) => {
             let measure = Measure {
@@ -124,10 +149,10 @@ async fn exchange(
     }
 }
 
-fn put_call(place: &Place, shard: &OutgoingShard, within: Duration) -> Call {
+fn put_call(place: &Place, shard: &OutgoingShard) -> Call {
     let id = HeaderValue::try_from(shard.id.to_string());
     let ticket = HeaderValue::try_from(ticket_header(&place.ticket));
-    let call = Call::put(SHARDS_PATH, Payload::from(shard.bytes.clone())).answer_within(within);
+    let call = Call::put(SHARDS, Payload::from(shard.bytes.clone()));
     // Hexadecimal and base64 text is always a header value.
     match (id, ticket) {
         (Ok(id), Ok(ticket)) => call
@@ -137,14 +162,15 @@ fn put_call(place: &Place, shard: &OutgoingShard, within: Duration) -> Call {
     }
 }
 
-fn time_limit(expected: Option<Duration>, bytes: usize) -> Duration {
-    let longest = GRACE + Duration::from_secs(bytes as u64 / TRANSFER_RATE_MIN);
-    expected.map_or(longest, |expected| {
-        expected
-            .saturating_mul(PATIENCE)
-            .max(PATIENCE_MIN)
-            .min(longest)
-    })
+/// How long a Host that has all of a shard may take to answer: its disk may be busy.
+fn answer_limit(expected: Option<Duration>, silent_after: Duration) -> Duration {
+    let usual = expected.unwrap_or_default().saturating_mul(EXPECTED_TIMES);
+    usual.clamp(silent_after, silent_after * SILENCES_MAX)
+}
+
+/// How long a shard may take as long as it moves.
+fn slowest(bytes: usize) -> Duration {
+    GRACE + Duration::from_secs(bytes as u64 / TRANSFER_RATE_MIN)
 }
 
 #[cfg(test)]
@@ -154,11 +180,19 @@ mod tests {
     #[test]
     fn patience_follows_experience() {
         let limit = |expected_ms: Option<u64>| {
-            time_limit(expected_ms.map(Duration::from_millis), 1_966_080).as_secs()
+            let expected = expected_ms.map(Duration::from_millis);
+            answer_limit(expected, Duration::from_secs(10)).as_secs()
         };
-        assert_eq!(limit(None), 130);
-        assert_eq!(limit(Some(10)), 15);
-        assert_eq!(limit(Some(2_000)), 40);
-        assert_eq!(limit(Some(60_000)), 130);
+        assert_eq!(limit(None), 10);
+        assert_eq!(limit(Some(10)), 10);
+        assert_eq!(limit(Some(700)), 14);
+        assert_eq!(limit(Some(60_000)), 20);
+    }
+
+    #[test]
+    fn eight_shards_share_the_slowest_line() {
+        let (line_bytes_per_second, shard_bytes) = (125_000, 1_966_080);
+        let together = Duration::from_secs(8 * shard_bytes as u64 / line_bytes_per_second);
+        assert!(slowest(shard_bytes) > together + Duration::from_secs(20));
     }
 }

@@ -29,6 +29,10 @@ use crate::transfer::{Progress, Transfer, chain};
 const REPEATS_MAX: u32 = 2;
 /// Wait before it is; triples.
 const REPEAT_AFTER: Duration = Duration::from_millis(500);
+/// The Hosts that are asked for one shard may together be silent so many times as long as one may.
+const SILENCES_MAX: u32 = 2;
+/// With less than this left of it, nobody else is asked.
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
 
 /// What all segments of an upload share.
 #[derive(Clone, Debug)]
@@ -71,10 +75,7 @@ pub(super) async fn send_segment(
     let have = u16::try_from(stored).unwrap_or(u16::MAX);
     let needed = shards_needed(segment.class);
     if have < needed {
-        let hosts = outcomes
-            .into_iter()
-            .flat_map(|outcome| outcome.failures)
-            .collect();
+        let hosts = newest_failures(outcomes);
         return Err(UploadError::TooFewHosts {
             blob: segment.blob,
             segment: segment.index,
@@ -116,6 +117,16 @@ pub(super) async fn send_segment(
     })
 }
 
+/// The last failure of each Host.
+fn newest_failures(outcomes: Vec<Outcome>) -> Vec<(String, String)> {
+    let mut newest: Vec<(String, String)> = Vec::new();
+    for (host, why) in outcomes.into_iter().flat_map(|outcome| outcome.failures) {
+        newest.retain(|(other, _)| *other != host);
+        newest.push((host, why));
+    }
+    newest
+}
+
 struct Sending<'a> {
     road: &'a Road,
     segment: &'a PreparedSegment,
@@ -143,6 +154,12 @@ struct Ways<'a> {
     /// When the first Host is asked again.
     repeat: Option<BoxFuture<'a, ()>>,
     repeats_left: u32,
+    /// How long its Hosts may still be silent.
+    patience: Duration,
+    /// Up to when their silence was counted.
+    counted: Instant,
+    /// Whether the first Host is known to be slow or silent.
+    first_is_away: bool,
     outcome: Outcome,
 }
 
@@ -162,6 +179,9 @@ impl<'a> Sending<'a> {
             spare: None,
             repeat: None,
             repeats_left: if avoided { 0 } else { REPEATS_MAX },
+            patience: self.road.transfer.limits().silent_after * SILENCES_MAX,
+            counted: Instant::now(),
+            first_is_away: avoided,
             outcome: Outcome::default(),
         };
         if avoided {
@@ -176,6 +196,8 @@ impl<'a> Sending<'a> {
 
     async fn race(&'a self, ways: &mut Ways<'a>, first_is_avoided: bool) {
         let mut untried = first_is_avoided;
+        // No spare is to be had.
+        let mut alone = false;
         let mut hedges_left = REPLACEMENTS_PER_SLOT_MAX;
         let mut newest = (self.pace.began, ways.first.host.id);
         while !(ways.puts.is_empty() && ways.spare.is_none() && ways.repeat.is_none()) {
@@ -191,20 +213,23 @@ impl<'a> Sending<'a> {
                         ways.puts.push(self.put(ways, place));
                     }
                     None if untried => {
-                        untried = false;
+                        (untried, alone) = (false, true);
                         ways.puts.push(self.put(ways, ways.first.clone()));
                     }
-                    None if ways.puts.is_empty() && ways.repeats_left > 0 => self.wait_to_repeat(ways),
-                    None => hedges_left = 0,
+                    None if ways.puts.is_empty() && ways.repeats_left > 0 => {
+                        alone = true;
+                        self.wait_to_repeat(ways);
+                    }
+                    None => (hedges_left, alone) = (0, true),
                 },
                 () = maybe(&mut ways.repeat) => {
                     ways.puts.push(self.put(ways, ways.first.clone()));
                 }
-                () = self.pace.late(newest.0), if hedges_left > 0 && ways.spare.is_none() => {
+                () = self.pace.late(newest.0), if hedges_left > 0 && ways.may_ask_another() => {
                     hedges_left -= 1;
                     ways.spare = Some(self.spare(ways, newest.1));
                 }
-                () = self.pace.good_enough(first_is_avoided && !untried) => return self.gave_up(ways),
+                () = self.pace.good_enough(ways.first_is_away && alone) => return self.gave_up(ways),
             }
         }
     }
@@ -234,7 +259,11 @@ impl<'a> Sending<'a> {
         if place.host.id == ways.first.host.id && !error.may_pass() {
             ways.repeats_left = 0;
         }
-        if ways.spare.is_none() {
+        if place.host.id == ways.first.host.id && error.silence() > Duration::ZERO {
+            ways.first_is_away = true;
+        }
+        ways.count(error.silence());
+        if ways.may_ask_another() {
             ways.spare = Some(self.spare(ways, place.host.id));
         }
     }
@@ -273,9 +302,9 @@ impl<'a> Sending<'a> {
         ways: &Ways<'_>,
         place: Place,
     ) -> BoxFuture<'a, (Place, Result<Base64, PutError>)> {
-        let shard = ways.shard.clone();
+        let (shard, patience) = (ways.shard.clone(), ways.patience);
         async move {
-            let result = put_shard(&self.road.transfer, &place, &shard).await;
+            let result = put_shard(&self.road.transfer, &place, &shard, patience).await;
             (place, result)
         }
         .boxed()
@@ -302,6 +331,21 @@ impl<'a> Sending<'a> {
             shard,
             blob,
         }
+    }
+}
+
+impl Ways<'_> {
+    /// A Host was silent for so long until now. Where several were at the same time, it counts once.
+    fn count(&mut self, silence: Duration) {
+        if silence > Duration::ZERO {
+            let silence = silence.min(self.counted.elapsed());
+            self.patience = self.patience.saturating_sub(silence);
+            self.counted = Instant::now();
+        }
+    }
+
+    fn may_ask_another(&self) -> bool {
+        self.spare.is_none() && self.patience >= PATIENCE_MIN
     }
 }
 

@@ -7,6 +7,7 @@ use model::units::UploadId;
 use model::wire::api::{FailedSlot, MoreRequest};
 use model::wire::limits::MORE_SLOTS_MAX;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::plan::{Place, dialable, place};
@@ -16,6 +17,8 @@ use crate::transfer::Transfer;
 const QUEUE_MAX: usize = MORE_SLOTS_MAX;
 /// A moment in which requests come together.
 const GATHER: Duration = Duration::from_millis(5);
+/// The Bridge names spares within this, or there are none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
 /// Asks the Bridge for spares. A clone asks through the same queue.
 #[derive(Clone, Debug)]
@@ -43,8 +46,11 @@ impl SpareDesk {
     /// A spare for `slot`, or `None` where there is none, or the Bridge does not answer.
     pub(super) async fn spare(&self, slot: FailedSlot) -> Option<Place> {
         let (answer, place) = oneshot::channel();
-        self.queue.send(Wish { slot, answer }).await.ok()?;
-        place.await.ok().flatten()
+        let asking = async {
+            self.queue.send(Wish { slot, answer }).await.ok()?;
+            place.await.ok().flatten()
+        };
+        timeout(ANSWER_WITHIN, asking).await.ok().flatten()
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) struct Books {
     pub(crate) class: Option<Class>,
     pub(crate) reports: Vec<Report>,
     pub(crate) more_calls: u32,
+    pub(crate) layout_calls: u32,
     pub(crate) abandoned: u32,
     pub(crate) nodes: BTreeMap<NodeHash, Vec<u8>>,
     pub(crate) receipts: BTreeMap<(BlobId, u64), Stored>,
@@ -390,7 +391,8 @@ async fn layout(
     Path(blob): Path<BlobId>,
     Query(window): Query<Window>,
 ) -> Response {
-    let books = bridge.books();
+    let mut books = bridge.books();
+    books.layout_calls += 1;
     let Some((shape, _)) = books.shapes.get(&blob).copied() else {
         return problem(ProblemCode::NotFound, "blob");
     };

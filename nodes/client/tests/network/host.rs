@@ -26,8 +26,10 @@ pub(crate) enum Fault {
     None,
     /// Its port is closed.
     Dead,
-    /// It takes requests and never answers.
+    /// It takes no more than the heads of requests and never answers.
     Silent,
+    /// It takes whole requests and never answers.
+    Mute,
     /// It gives other bytes than it stored, and receipts for another shard.
     Garbage,
     /// It cuts every connection half-way.
@@ -161,12 +163,15 @@ async fn put_shard(State(host): State<Arc<Host>>, headers: HeaderMap, body: Body
         Fault::Silent => std::future::pending().await,
         Fault::Full => return problem(ProblemCode::NoSpace, "full"),
         Fault::Busy => return problem(ProblemCode::Busy, "busy"),
-        Fault::None | Fault::Dead | Fault::Garbage | Fault::Cut | Fault::Slow => {}
+        Fault::None | Fault::Dead | Fault::Mute | Fault::Garbage | Fault::Cut | Fault::Slow => {}
     }
     let bytes = match receive(body, fault).await {
         Ok(bytes) => bytes,
         Err(refusal) => return *refusal,
     };
+    if fault == Fault::Mute {
+        return std::future::pending().await;
+    }
     if hash_shard(&bytes) != id {
         return problem(ProblemCode::HashMismatch, "other bytes");
     }
@@ -229,7 +234,7 @@ async fn get_shard(
     let length = [(header::CONTENT_LENGTH, bytes.len().to_string())];
     match fault {
         Fault::None | Fault::Dead => (length, bytes).into_response(),
-        Fault::Silent => std::future::pending().await,
+        Fault::Silent | Fault::Mute => std::future::pending().await,
         Fault::Full => problem(ProblemCode::NotFound, "lost"),
         Fault::Busy => problem(ProblemCode::Busy, "busy"),
         Fault::Garbage => {

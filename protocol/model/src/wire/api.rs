@@ -31,6 +31,13 @@ pub const REPORTS: &str = "/v1/reports";
 /// `POST` `Signed<`[`Purge`]`>`: [`PurgeAnswer`].
 pub const PURGE: &str = "/v1/purge";
 
+/// At a Host. `PUT` with the header [`SHARD_ID_HEADER`], body a shard: the signed
+/// [`StoreReceipt`](super::StoreReceipt). `GET {SHARDS}/{id}`: the shard. Both carry
+/// `Authorization: Ticket …`.
+pub const SHARDS: &str = "/v1/shards";
+/// The header of a PUT that names the shard: 64 hexadecimal characters.
+pub const SHARD_ID_HEADER: &str = "shard-id";
+
 /// What a Bridge says of itself to anyone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {

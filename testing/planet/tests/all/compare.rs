@@ -1,7 +1,7 @@
 //! Two trees side by side: kinds, contents, modes, times to the nanosecond, targets of symlinks.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -41,7 +41,7 @@ pub(crate) fn assert_same(left: &Path, right: &Path) {
                 differences.push(format!("{path:?}: {entry:?} became {other:?}"));
             }
             Some(_) if matches!(entry.kind, Kind::File { .. }) => {
-                if !same_content(&left.join(path), &right.join(path)) {
+                if !same_content(&below(left, path), &below(right, path)) {
                     differences.push(format!("{path:?}: another content"));
                 }
             }
@@ -81,11 +81,7 @@ fn entries(root: &Path) -> BTreeMap<OsString, Entry> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![PathBuf::new()];
     while let Some(relative) = waiting.pop() {
-        let path = if relative.as_os_str().is_empty() {
-            root.to_owned()
-        } else {
-            root.join(&relative)
-        };
+        let path = below(root, relative.as_os_str());
         let entry = look(&path, &fs::symlink_metadata(&path).unwrap());
         if entry.kind == Kind::Folder {
             let inside = fs::read_dir(&path).unwrap();
@@ -94,6 +90,15 @@ fn entries(root: &Path) -> BTreeMap<OsString, Entry> {
         found.insert(relative.into_os_string(), entry);
     }
     found
+}
+
+/// `relative` below `root`; nothing is `root` itself, which may be a file.
+fn below(root: &Path, relative: &OsStr) -> PathBuf {
+    if relative.is_empty() {
+        root.to_owned()
+    } else {
+        root.join(relative)
+    }
 }
 
 fn look(path: &Path, metadata: &Metadata) -> Entry {

@@ -5,9 +5,18 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "tests may panic, also in what they share"
+    clippy::print_stdout,
+    reason = "tests may panic and tell, also in what they share"
 )]
 
+mod abuse;
+mod canary;
 mod compare;
+mod faults;
+mod flips;
+mod kills;
+mod life;
+mod logs;
+mod sockets;
 mod stage;
 mod tree;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
+use std::sync::{Condvar, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,32 @@ pub(crate) struct Stage {
     pub(crate) planet: Planet,
     pub(crate) owner: Owner,
     folder: Option<TempDir>,
+    _turn: Turn,
+}
+
+/// Planets at a time: more would only wait for each other, and run out of patience.
+const STAGES_MAX: usize = 3;
+
+static STAGES: Mutex<usize> = Mutex::new(0);
+static STAGE_FREE: Condvar = Condvar::new();
+
+/// One of the planets at a time.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
+        let stages = STAGES.lock().unwrap();
+        let full = |stages: &mut usize| *stages >= STAGES_MAX;
+        *STAGE_FREE.wait_while(stages, full).unwrap() += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *STAGES.lock().unwrap() -= 1;
+        STAGE_FREE.notify_one();
+    }
 }
 
 /// How the client ended.
@@ -54,6 +81,7 @@ impl Stage {
         prepare: impl FnOnce(&mut Planet),
     ) -> Self {
         tell_how_to_rerun();
+        let turn = Turn::wait();
         let folder = tempfile::tempdir().unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let programs = Programs::built(&root).unwrap();
@@ -68,6 +96,7 @@ impl Stage {
             planet,
             owner,
             folder: Some(folder),
+            _turn: turn,
         }
     }
 
@@ -128,6 +157,11 @@ impl Stage {
         wait_until("the host wrote its status", || path.exists());
         let status: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         status["host"].as_str().unwrap().to_owned()
+    }
+
+    /// Host `number`'s process.
+    pub(crate) fn host_pid(&mut self, number: usize) -> i32 {
+        self.planet.hosts()[number].pid().unwrap()
     }
 
     /// The Hosts that keep shards of `path`, as `where` names them; each as often as it has one.
@@ -205,7 +239,8 @@ impl Running {
 
 impl Ran {
     pub(crate) fn expect_code(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{self:#?}");
+        let told = &self.told;
+        assert_eq!(self.code, Some(code), "{told}: {self:#?}");
         self
     }
 

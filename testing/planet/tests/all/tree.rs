@@ -11,12 +11,12 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::compare::{assert_same, count, set_link_time};
-use crate::stage::{Stage, noise, write};
+use crate::stage::{PATIENCE, Stage, noise, number, write};
 
-/// Files taken of the system's own.
-const REAL_FILES: usize = 3_000;
-/// Bytes taken of the system's own.
-const REAL_BYTES: u64 = 24 << 20;
+/// Files taken of the system's own, unless `PLANET_FILES` says how many.
+const REAL_FILES: u64 = 3_000;
+/// Bytes taken of the system's own for each, about.
+const REAL_FILE_BYTES: u64 = 8 << 10;
 /// Bytes of a segment, 4 shards of the largest size.
 const SEGMENT_BYTES: usize = 4 * 1_966_080;
 
@@ -34,18 +34,38 @@ fn a_real_tree_comes_back_identical() {
     assert_same(&tree, &back.join("tree"));
 
     // What did not change is not sent again.
-    let received = received(&stage);
+    let received = received_by(&stage);
     let again = stage.done(args(["--json", "put"], &[&tree], "/")).json();
     assert_eq!(again["stored"], 0, "{again}");
-    assert_eq!(crate::tree::received(&stage), received);
+    assert_eq!(received_by(&stage), received);
 
     let listed = stage.done(["--json", "ls", "-R", "/tree"]).json();
     assert_eq!(listed.as_array().unwrap().len(), everything);
     let sum = stage.done(["--json", "du", "/tree"]).json();
-    let number = |name: &str| usize::try_from(sum[name].as_u64().unwrap()).unwrap();
-    let links = number("symlinks");
-    assert_eq!(number("files"), files);
-    assert_eq!(number("folders") + links + files, everything + 1, "{sum}");
+    let said = |name: &str| usize::try_from(sum[name].as_u64().unwrap()).unwrap();
+    let links = said("symlinks");
+    assert_eq!(said("files"), files);
+    assert_eq!(said("folders") + links + files, everything + 1, "{sum}");
+}
+
+/// `PLANET_LARGE_MIB=5000` makes it a file of 5 GB.
+#[test]
+fn a_large_file_comes_back_identical() {
+    let stage = Stage::new(8);
+    let (file, back) = (stage.path("large"), stage.path("back"));
+    let block = noise(5, 4 << 20);
+    let mut out = File::create(&file).unwrap();
+    for number in 0..number("PLANET_LARGE_MIB", 100) / 4 {
+        // No two blocks are the same, so none can take another's place.
+        out.write_all(&number.to_le_bytes()).unwrap();
+        out.write_all(&block).unwrap();
+    }
+    drop(out);
+    let put = args(["put", "--class", "coded:4/8"], &[&file], "/");
+    stage.begin(put).end_within(10 * PATIENCE).expect_code(0);
+    let get = [OsStr::new("get"), OsStr::new("/large"), back.as_os_str()];
+    stage.begin(get).end_within(10 * PATIENCE).expect_code(0);
+    assert_same(&file, &back);
 }
 
 #[test]
@@ -90,7 +110,7 @@ fn a_tree_is_arranged_without_sending_content() {
     write(&tree.join("packed"), &content[..50_000]);
     write(&tree.join("small"), "s");
     stage.done(args(["put"], &[&tree], "/"));
-    let received_before = received(&stage);
+    let received_before = received_by(&stage);
 
     stage.done(["mkdir", "-p", "/x/y/z"]);
     stage.done(["mkdir", "-p", "/x/y/z"]);
@@ -107,7 +127,7 @@ fn a_tree_is_arranged_without_sending_content() {
     let expected = "/tree /tree/packed /x /x/y /x/y/tree /x/y/tree/large /x/y/tree/packed \
                     /x/y/tree/small /x/y/z /x/y/z/moved";
     assert_eq!(paths(&stage, "/").join(" "), expected);
-    assert_eq!(received(&stage), received_before);
+    assert_eq!(received_by(&stage), received_before);
     let copy = stage.path("copy");
     for path in ["/x/y/z/moved", "/x/y/tree/large"] {
         stage.done([OsStr::new("get"), OsStr::new(path), copy.as_os_str()]);
@@ -132,7 +152,7 @@ fn a_tree_is_arranged_without_sending_content() {
 }
 
 /// Shard bytes that all Hosts keep on their disks.
-fn received(stage: &Stage) -> u64 {
+fn received_by(stage: &Stage) -> u64 {
     let hosts = 0..stage.planet.layout().hosts().len();
     let logs = hosts.flat_map(|number| stage.log_files(number));
     logs.map(|log| fs::metadata(log).unwrap().len()).sum()
@@ -159,10 +179,12 @@ fn args<'a, const N: usize>(
 /// Copies a share of the system's documentation and translations, filled up with files of our own
 /// where there are few. Returns the number of files.
 fn real_share(to: &Path) -> usize {
-    let mut left = (REAL_FILES, REAL_BYTES);
+    let files = number("PLANET_FILES", REAL_FILES);
+    let (all, bytes) = (usize::try_from(files).unwrap(), files * REAL_FILE_BYTES);
+    let mut left = (all, bytes);
     for source in ["/usr/share/doc", "/usr/share/locale"] {
         let name = Path::new(source).file_name().unwrap();
-        let half = (left.0.min(REAL_FILES / 2), left.1);
+        let half = (left.0.min(all / 2), left.1);
         let mut room = if source.ends_with("doc") { half } else { left };
         let before = room;
         copy_share(Path::new(source), &to.join(name), &mut room);
@@ -172,7 +194,7 @@ fn real_share(to: &Path) -> usize {
         let path = to.join(format!("filled/{}/{number}", number % 50));
         write(&path, noise(number as u64, number % 6_000));
     }
-    REAL_FILES
+    all
 }
 
 fn copy_share(from: &Path, to: &Path, room: &mut (usize, u64)) {

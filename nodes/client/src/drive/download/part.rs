@@ -20,6 +20,8 @@ pub(super) struct PartSink {
     attributes: Attributes,
     length: u64,
     state: Mutex<State>,
+    /// Held while writing: writers of one file wait for each other in the kernel, and spin there.
+    writing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,7 @@ impl PartSink {
             attributes,
             length,
             state: Mutex::new(State::Waiting),
+            writing: Mutex::default(),
         }
     }
 
@@ -124,7 +127,10 @@ impl Sink for PartSink {
         let Some(part) = self.part() else {
             return Ok(());
         };
-        match write_sparse(&part, offset, bytes) {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = write_sparse(&part, offset, bytes);
+        drop(writing);
+        match written {
             Ok(()) => self.written(part, bytes.len() as u64),
             Err(error) => self.fail(error),
         }
