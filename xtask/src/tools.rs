@@ -34,10 +34,9 @@ pub(crate) fn has_cargo_deny() -> bool {
 /// A Python with what the scripts import: the system's, else one in the target folder.
 pub(crate) fn python() -> Result<PathBuf> {
     let system = PathBuf::from("python3");
-    ensure!(
-        runs(Command::new(&system).arg("--version")),
-        "python3 is not installed"
-    );
+    if !runs(Command::new(&system).args(["-c", "import ensurepip"])) {
+        install_packages(&["python3", "python3-venv"])?;
+    }
     if imports(&system) {
         return Ok(system);
     }
@@ -63,6 +62,25 @@ pub(crate) fn python() -> Result<PathBuf> {
         ensure!(pip.success(), "{PYTHON_PACKAGE} not installed");
     }
     Ok(own)
+}
+
+/// Installs packages of the system, where it is a Debian and we are root.
+fn install_packages(names: &[&str]) -> Result<()> {
+    let wanted = names.join(" and ");
+    println!("installing {wanted}");
+    for args in [
+        &["update", "-q"][..],
+        &[&["install", "-q", "-y"], names].concat(),
+    ] {
+        let status = Command::new("apt-get").args(args).status();
+        let done = status.is_ok_and(|status| status.success());
+        ensure!(
+            done,
+            "{wanted} must be installed: `apt-get {}` failed",
+            args.join(" ")
+        );
+    }
+    Ok(())
 }
 
 fn imports(python: &PathBuf) -> bool {
