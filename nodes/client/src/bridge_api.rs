@@ -14,7 +14,7 @@ use model::wire::api::Session;
 use net::{BridgeUrl, Call, CallError, Dialer, Endpoint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep};
+use tasks::time::{Instant, sleep};
 
 use crate::transfer::Environment;
 pub use error::BridgeError;

@@ -24,8 +24,8 @@ use std::time::Duration;
 use model::formats::shape::Shape;
 use model::units::PayerKey;
 use model::wire::api::Report;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
+use tasks::time::Instant;
+use tasks::{JoinError, JoinSet};
 
 use crate::transfer::reports::ReportBook;
 use crate::transfer::window::Window;
@@ -245,7 +245,7 @@ impl Download {
 }
 
 async fn deliver(pieces: Arc<Pieces>, fetched: FetchedSegment) -> Result<u64, DownloadError> {
-    let delivered = tokio::task::spawn_blocking(move || pieces.deliver(fetched)).await;
+    let delivered = tasks::spawn_blocking(move || pieces.deliver(fetched)).await;
     let delivered = delivered.map_err(|error| DownloadError::Sink(io::Error::other(error)))?;
     delivered.map_err(DownloadError::Sink)
 }

@@ -24,8 +24,8 @@ use model::wire::Base64;
 use model::wire::api::{
     BlobRequest, NodeBody, Nodes, Plan, ReceiptPage, SegmentReceipts, UploadRequest,
 };
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tasks::JoinSet;
+use tasks::time::timeout;
 
 use crate::transfer::reports::{COURTESY, ReportBook};
 use crate::transfer::window::Window;
@@ -280,7 +280,7 @@ impl Upload {
             .meanwhile(transfer.buffers().room(cut.memory_bytes()))
             .await?;
         let buffers = transfer.buffers().clone();
-        let prepared = tokio::task::spawn_blocking(move || {
+        let prepared = tasks::spawn_blocking(move || {
             prepare(&cut, &mut *content, &buffers, &room).map(|segment| (segment, content))
         });
         let prepared = self
@@ -314,7 +314,7 @@ impl Upload {
 
     fn note(
         &mut self,
-        done: Result<Result<Done, UploadError>, tokio::task::JoinError>,
+        done: Result<Result<Done, UploadError>, tasks::JoinError>,
     ) -> Result<(), UploadError> {
         let Done::Segment(sent) = done.map_err(|_| UploadError::Interrupted)?? else {
             return Ok(());

@@ -12,7 +12,7 @@ use model::wire::api::{SHARDS, Sighting};
 use model::wire::limits::TRANSFER_RATE_MIN;
 use model::wire::{ProblemCode, ticket_header};
 use net::{Call, CallError, Reply};
-use tokio::time::Instant;
+use tasks::time::Instant;
 
 use super::layout::ReadPlace;
 use crate::transfer::buffers::Buffer;

@@ -9,9 +9,9 @@ use model::formats::shape::Shape;
 use model::units::{BlobId, PayerKey};
 use model::wire::api::{Layout, SegmentLayout};
 use model::wire::limits::SEGMENTS_PER_PAGE_MAX;
+use tasks::AbortOnDropHandle;
+use tasks::time::timeout;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::DownloadError;
 use crate::bridge_api::BridgeApi;
@@ -117,7 +117,7 @@ pub(super) struct LayoutFeed {
 impl LayoutFeed {
     pub(super) fn new(desk: LayoutDesk, segments: Range<u64>) -> Self {
         let (sender, pages) = mpsc::channel(PAGES_AHEAD);
-        let fetcher = tokio::spawn(fetch_pages(desk.clone(), segments, sender));
+        let fetcher = tasks::spawn(fetch_pages(desk.clone(), segments, sender));
         Self {
             desk,
             pages,

@@ -32,7 +32,7 @@ pub(super) async fn restore(
     {
         road.progress.segments_degraded.add(1);
         let transfer = road.transfer.clone();
-        let restored = tokio::task::spawn_blocking(move || decode(&transfer, &wanted, good));
+        let restored = tasks::spawn_blocking(move || decode(&transfer, &wanted, good));
         good = restored.await.map_err(|_| DownloadError::Interrupted)??;
     }
     Ok(FetchedSegment {

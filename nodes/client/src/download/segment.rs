@@ -13,7 +13,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use model::formats::shape::{Class, Segment};
 use model::units::{BlobId, ShardId};
 use model::wire::api::{Report, Sighting};
-use tokio::time::{Instant, sleep};
+use tasks::time::{Instant, sleep};
 
 use super::DownloadError;
 use super::choose::{Goal, ShardState};

@@ -193,7 +193,7 @@ impl Committer<'_> {
         upload: Option<&StagedUpload>,
     ) -> Result<Vec<Refused>, CommitError> {
         let home = self.drive.home.clone();
-        let lock = tokio::task::spawn_blocking(move || home.lock()).await;
+        let lock = tasks::spawn_blocking(move || home.lock()).await;
         let lock = lock
             .map_err(|_| CommitError::Overtaken)?
             .map_err(CommitError::Lock)?;

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use model::formats::tree::{BlobSlice, Content, Entry, Kind, TreePath, Walked};
 use model::units::BlobId;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tasks::JoinSet;
+use tasks::time::Instant;
 
 use super::open::{Drive, OpenError};
 use super::path::TypedPath;
@@ -293,7 +293,7 @@ impl Get<'_> {
         let last = last.cloned();
         let target = Arc::clone(&self.target);
         let skip = self.skip_unchanged;
-        let made = tokio::task::spawn_blocking(move || make_all(&target, now, skip)).await;
+        let made = tasks::spawn_blocking(move || make_all(&target, now, skip)).await;
         for (wanted, outcome) in made.map_err(|_| GetError::Interrupted)? {
             self.note_made(&wanted, outcome);
         }

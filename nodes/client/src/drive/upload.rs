@@ -207,7 +207,7 @@ impl Drive {
         let (batch_out, mut batches) = mpsc::channel::<Batch>(1);
         let (stored_out, mut stored) = mpsc::channel::<StoredBatch>(1);
         let composer = Composer::new(self, put.clone(), committer.snapshot(), batch_out);
-        let composing = tokio::task::spawn_blocking(move || composer.run(origins));
+        let composing = tasks::spawn_blocking(move || composer.run(origins));
         let storing = async {
             while let Some(batch) = batches.recv().await {
                 let batch = self.store(batch, put).await?;

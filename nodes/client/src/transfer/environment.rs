@@ -1,12 +1,12 @@
 //! Clock and randomness, handed in so that a simulated network replays from one seed.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use tasks::time::SystemTime;
 
 use model::crypto::{Secret, SigningKey};
 use model::units::UnixMs;
 
-/// Where the time of day and randomness come from. Waiting uses tokio's clock.
+/// Where the time of day and randomness come from. Waiting uses the clock of [`tasks`].
 pub trait Environment: fmt::Debug + Send + Sync {
     /// The time of day.
     fn now(&self) -> UnixMs;
@@ -38,7 +38,7 @@ pub struct SystemEnvironment;
 impl Environment for SystemEnvironment {
     fn now(&self) -> UnixMs {
         let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
+            .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         UnixMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }

@@ -11,7 +11,7 @@ use model::units::HostId;
 use model::wire::api::HostAddress;
 use model::wire::limits::HOST_ADDRESSES_MAX;
 use net::Endpoint;
-use tokio::time::Instant;
+use tasks::time::Instant;
 
 /// Hosts that are remembered; beyond that the one with the lowest id is forgotten.
 const HOSTS_MAX: usize = 10_000;

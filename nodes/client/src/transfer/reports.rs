@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::wire::api::{Report, Reports};
 use model::wire::limits::REPORTS_MAX;
-use tokio::time::timeout;
+use tasks::time::timeout;
 
 use crate::bridge_api::BridgeApi;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::formats::shape::Class;
+use tasks::time::{Instant, sleep_until};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
 
 /// A Host that is known to be slow or away is waited for at least this long.
 const AVOIDED_MIN: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::sleep;
+    use tasks::time::sleep;
 
     use super::*;
 
@@ -106,7 +106,7 @@ mod tests {
     async fn nobody_is_late_before_half_of_the_segment_is_stored() {
         let pace = Pace::new(coded());
         (0..3).for_each(|_| pace.settled(true));
-        let late = tokio::time::timeout(Duration::from_secs(3_600), pace.late(pace.began)).await;
+        let late = tasks::time::timeout(Duration::from_secs(3_600), pace.late(pace.began)).await;
         assert!(late.is_err());
         pace.settled(true);
         pace.late(pace.began).await;

@@ -8,8 +8,8 @@ use model::units::{BlobId, BridgeId, HostId, Serial, UnixMs, UploadId};
 use model::wire::api::{HostAddress, SegmentSlots, Slot, SlotPage};
 use model::wire::limits::SEGMENTS_PER_PAGE_MAX;
 use model::wire::{Ticket, TicketError, TicketPurpose};
+use tasks::AbortOnDropHandle;
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::UploadError;
 use crate::bridge_api::BridgeApi;
@@ -159,7 +159,7 @@ impl PlanFeed {
     pub(super) fn new(api: BridgeApi, upload: UploadId, first: SlotPage) -> Self {
         let (sender, pages) = mpsc::channel(PAGES_AHEAD);
         let bridge = api.bridge();
-        let fetcher = tokio::spawn(fetch_pages(api, upload, first, sender));
+        let fetcher = tasks::spawn(fetch_pages(api, upload, first, sender));
         Self {
             pages,
             ready: VecDeque::new(),

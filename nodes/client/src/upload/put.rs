@@ -8,7 +8,7 @@ use model::wire::api::{SHARD_ID_HEADER, SHARDS};
 use model::wire::limits::TRANSFER_RATE_MIN;
 use model::wire::{Base64, ProblemCode, StoreReceipt, StoreReceiptError, ticket_header};
 use net::{Call, CallError, ConnectError, Payload};
-use tokio::time::{Instant, timeout};
+use tasks::time::{Instant, timeout};
 
 use super::plan::Place;
 use crate::transfer::Transfer;

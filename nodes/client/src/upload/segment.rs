@@ -14,7 +14,7 @@ use model::units::HostId;
 use model::wire::Base64;
 use model::wire::api::{FailedSlot, Report, SegmentReceipts, Sighting};
 use model::wire::limits::REPLACEMENTS_PER_SLOT_MAX;
-use tokio::time::{Instant, sleep};
+use tasks::time::{Instant, sleep};
 
 use super::UploadError;
 use super::pace::{Pace, shards_needed};

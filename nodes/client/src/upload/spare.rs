@@ -6,9 +6,9 @@ use std::time::Duration;
 use model::units::UploadId;
 use model::wire::api::{FailedSlot, MoreRequest};
 use model::wire::limits::MORE_SLOTS_MAX;
+use tasks::AbortOnDropHandle;
+use tasks::time::timeout;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::plan::{Place, dialable, place};
 use crate::transfer::Transfer;
@@ -36,7 +36,7 @@ struct Wish {
 impl SpareDesk {
     pub(super) fn new(transfer: Transfer, upload: UploadId) -> Self {
         let (queue, wishes) = mpsc::channel(QUEUE_MAX);
-        let clerk = tokio::spawn(serve(transfer, upload, wishes));
+        let clerk = tasks::spawn(serve(transfer, upload, wishes));
         Self {
             queue,
             _clerk: Arc::new(AbortOnDropHandle::new(clerk)),
@@ -58,7 +58,7 @@ async fn serve(transfer: Transfer, upload: UploadId, mut wishes: mpsc::Receiver<
     let mut batch = Vec::new();
     while let Some(first) = wishes.recv().await {
         batch.push(first);
-        tokio::time::sleep(GATHER).await;
+        tasks::time::sleep(GATHER).await;
         while batch.len() < MORE_SLOTS_MAX
             && let Ok(wish) = wishes.try_recv()
         {

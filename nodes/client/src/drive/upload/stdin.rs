@@ -48,7 +48,7 @@ impl Drive {
         let secret = self.draw_secret();
         let spool = self.home.spool()?;
         let key = secret.clone();
-        let input = tokio::task::spawn_blocking(move || take(io::stdin().lock(), spool, &key));
+        let input = tasks::spawn_blocking(move || take(io::stdin().lock(), spool, &key));
         let input = input.await.map_err(|_| PutError::Interrupted)??;
         put.tally.files_found.add(1);
         put.tally.all_found.add(1);
