@@ -6,15 +6,16 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
+use model::units::BridgeId;
 use sha2::{Digest, Sha256};
 
 use crate::durable;
-use crate::index::{Index, LogPins, Slot};
+use crate::index::{Holders, Holding, Index, LogPins, Slot};
 use crate::record::{Location, Salt};
 
 /// Name of the file in the store's folder.
 pub(crate) const FILE_NAME: &str = "index.checkpoint";
-const MAGIC: [u8; 8] = *b"XCSI\x01\0\0\0";
+const MAGIC: [u8; 8] = *b"XCSI\x02\0\0\0";
 const SLOT_BYTES: u64 = 16;
 
 /// A checkpoint that could not be written.
@@ -40,12 +41,9 @@ pub(crate) fn write(
         out.number(index.live_bytes)?;
         out.slots(&index.records)?;
         out.slots(&index.shards)?;
-        out.number(index.extra_refs.len() as u64)?;
-        for (at, extra) in &index.extra_refs {
-            out.location(*at)?;
-            out.number(u64::from(*extra))?;
-        }
+        out.shared(&index.shared)?;
         out.logs(&index.logs)?;
+        out.bridges(&index.bridges)?;
         let sum = out.hasher.clone().finalize();
         out.inner.write_all(&sum)
     })?;
@@ -96,15 +94,41 @@ impl Hashing<'_> {
         })
     }
 
+    fn shared(&mut self, shared: &BTreeMap<Location, Holders>) -> io::Result<()> {
+        self.number(shared.len() as u64)?;
+        for (at, holders) in shared {
+            self.location(*at)?;
+            self.number(u64::from(holders.own))?;
+            self.number(holders.others.len() as u64)?;
+            for (bridge, records) in &holders.others {
+                self.write_all(&bridge.0)?;
+                self.number(u64::from(*records))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bridges(&mut self, bridges: &BTreeMap<BridgeId, Holding>) -> io::Result<()> {
+        self.number(bridges.len() as u64)?;
+        for (bridge, holding) in bridges {
+            self.write_all(&bridge.0)?;
+            self.number(holding.records)?;
+            self.number(holding.bytes)?;
+        }
+        Ok(())
+    }
+
     fn logs(&mut self, logs: &BTreeMap<u32, LogPins>) -> io::Result<()> {
         self.number(logs.len() as u64)?;
         for (log, pins) in logs {
             self.number(u64::from(*log))?;
             self.number(u64::from(pins.slots))?;
+            self.number(pins.live_bytes)?;
             self.number(pins.guards.len() as u64)?;
-            pins.guards
-                .iter()
-                .try_for_each(|guarded| self.number(u64::from(*guarded)))?;
+            for (guarded, headers) in &pins.guards {
+                self.number(u64::from(*guarded))?;
+                self.number(u64::from(*headers))?;
+            }
         }
         Ok(())
     }
@@ -127,17 +151,39 @@ impl Input {
         index.records = self.slots()?;
         index.shards = self.slots()?;
         for _ in 0..self.count()? {
-            index.extra_refs.insert(self.location()?, self.small()?);
+            index.shared.insert(self.location()?, self.holders()?);
         }
         for _ in 0..self.count()? {
-            let (log, slots) = (self.small()?, self.small()?);
-            let guards = (0..self.count()?)
-                .map(|_| self.small())
-                .collect::<Option<_>>()?;
-            index.logs.insert(log, LogPins { slots, guards });
+            index.logs.insert(self.small()?, self.pins()?);
+        }
+        for _ in 0..self.count()? {
+            let (bridge, records, bytes) = (self.array()?, self.number()?, self.number()?);
+            index
+                .bridges
+                .insert(BridgeId(bridge), Holding { records, bytes });
         }
         let expected: [u8; 32] = self.hasher.clone().finalize().into();
         (self.array()? == expected && self.bytes_left == 0).then_some((index, end))
+    }
+
+    fn holders(&mut self) -> Option<Holders> {
+        let own = self.number()? != 0;
+        let others = (0..self.count()?)
+            .map(|_| Some((BridgeId(self.array()?), self.small()?)))
+            .collect::<Option<_>>()?;
+        Some(Holders { own, others })
+    }
+
+    fn pins(&mut self) -> Option<LogPins> {
+        let (slots, live_bytes) = (self.small()?, self.number()?);
+        let guards = (0..self.count()?)
+            .map(|_| Some((self.small()?, self.small()?)))
+            .collect::<Option<_>>()?;
+        Some(LogPins {
+            slots,
+            live_bytes,
+            guards,
+        })
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -186,7 +232,7 @@ impl Input {
 
 #[cfg(test)]
 mod tests {
-    use model::units::{BridgeId, OwnerTag, Serial, ShardId, UnixMs};
+    use model::units::{OwnerTag, Serial, ShardId, UnixMs};
 
     use super::*;
     use crate::record::{Header, Kind};
@@ -203,8 +249,11 @@ mod tests {
         for serial in 0..20 {
             let first = Location { log: 1, offset: 64 };
             let kind = match serial {
-                0..15 => Kind::Put,
-                15..18 => Kind::Reference { bytes_at: first },
+                0..15 => Kind::PUT,
+                15..18 => Kind::Reference {
+                    bytes_at: first,
+                    replaces: None,
+                },
                 _ => Kind::Tombstone {
                     target: first,
                     bytes_at: first,

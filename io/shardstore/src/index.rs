@@ -7,12 +7,16 @@
 //! [`Index::apply`] is the only way the state changes. The writer and recovery both call it with
 //! the headers they wrote or read, so a rebuilt index equals the one that was lost.
 
+mod logs;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::units::{BridgeId, Serial, ShardId};
 use sha2::{Digest, Sha256};
 
-use crate::record::{Header, Kind, Location, Salt};
+pub(crate) use logs::LogPins;
+
+use crate::record::{HEADER_LEN, Header, Held, Kind, Location, Salt};
 
 /// One entry of an index: the hash of a key and the record that holds the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,14 +25,22 @@ pub(crate) struct Slot {
     pub(crate) at: Location,
 }
 
-/// What keeps a log from being deleted.
+/// Who holds shard bytes that more than their own record has held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LogPins {
-    /// Slots that point into the log.
-    pub(crate) slots: u32,
-    /// Logs whose records this log's tombstones speak about. While one of them
-    /// exists, a rebuild needs the tombstones.
-    pub(crate) guards: BTreeSet<u32>,
+pub(crate) struct Holders {
+    /// Whether the record that brought the bytes still holds them.
+    pub(crate) own: bool,
+    /// Other records, by Bridge.
+    pub(crate) others: BTreeMap<BridgeId, u32>,
+}
+
+/// What the records of one Bridge hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Its records.
+    pub records: u64,
+    /// Their headers and shards, also of shards that several records share.
+    pub bytes: u64,
 }
 
 /// What a header changed.
@@ -51,9 +63,10 @@ pub(crate) struct Index {
     salt: Salt,
     pub(crate) records: BTreeSet<Slot>,
     pub(crate) shards: BTreeSet<Slot>,
-    /// References beyond the first to the bytes at a place; almost always empty.
-    pub(crate) extra_refs: BTreeMap<Location, u32>,
+    /// Bytes that other records hold than the one that brought them; almost always empty.
+    pub(crate) shared: BTreeMap<Location, Holders>,
     pub(crate) logs: BTreeMap<u32, LogPins>,
+    pub(crate) bridges: BTreeMap<BridgeId, Holding>,
     /// Bytes of live shards, each counted once.
     pub(crate) live_bytes: u64,
 }
@@ -69,35 +82,25 @@ impl Index {
     /// Changes the state by what the record at `at` says.
     pub(crate) fn apply(&mut self, header: &Header, at: Location) -> Applied {
         self.logs.entry(at.log).or_default();
+        if let Some(held) = header.ends() {
+            self.guard(at.log, held.target.log);
+        }
         match header.kind {
-            Kind::Put => {
+            Kind::Put { replaces } => {
+                let ended = replaces.map(|held| self.remove(header, held));
                 let slot = Slot {
                     hash: self.shard_hash(&header.shard),
                     at,
                 };
                 if self.shards.insert(slot) {
-                    self.pin(at.log);
+                    self.pin(at.log, header.shard_bytes);
                     self.live_bytes += u64::from(header.shard_bytes);
                 }
                 self.add_record(header, at);
-                Applied::Done
+                ended.unwrap_or(Applied::Done)
             }
-            Kind::Reference { bytes_at } => {
-                let slot = Slot {
-                    hash: self.shard_hash(&header.shard),
-                    at: bytes_at,
-                };
-                if !self.shards.contains(&slot) {
-                    return Applied::BytesMissing;
-                }
-                *self.extra_refs.entry(bytes_at).or_default() += 1;
-                self.add_record(header, at);
-                Applied::Done
-            }
-            Kind::Tombstone { target, bytes_at } => {
-                self.guard(at.log, target.log);
-                self.remove(header, target, bytes_at)
-            }
+            Kind::Reference { bytes_at, .. } => self.refer(header, at, bytes_at),
+            Kind::Tombstone { target, bytes_at } => self.remove(header, Held { target, bytes_at }),
             Kind::Void => Applied::Done,
         }
     }
@@ -112,6 +115,12 @@ impl Index {
         candidates(&self.shards, self.shard_hash(shard))
     }
 
+    /// Whether the record with this header lives at `at`.
+    pub(crate) fn holds_record(&self, header: &Header, at: Location) -> bool {
+        let hash = self.record_hash(&header.bridge, &header.serial);
+        self.records.contains(&Slot { hash, at })
+    }
+
     /// Whether the shard bytes at `at` still belong to somebody.
     pub(crate) fn holds_bytes(&self, shard: &ShardId, at: Location) -> bool {
         self.shards.contains(&Slot {
@@ -120,22 +129,26 @@ impl Index {
         })
     }
 
-    /// Logs but `active` that hold nothing a reader or a rebuild needs.
-    pub(crate) fn dead_logs(&self, active: u32) -> Vec<u32> {
-        let mut dead = BTreeSet::new();
-        loop {
-            let before = dead.len();
-            for (log, pins) in &self.logs {
-                let free = pins.guards.iter().all(|guarded| {
-                    guarded == log || dead.contains(guarded) || !self.logs.contains_key(guarded)
-                });
-                if *log != active && pins.slots == 0 && free {
-                    dead.insert(*log);
-                }
-            }
-            if dead.len() == before {
-                return dead.into_iter().collect();
-            }
+    /// Whether a record of `bridge` holds the bytes that `header` brought to `at`.
+    pub(crate) fn holds_for(&self, bridge: &BridgeId, header: &Header, at: Location) -> bool {
+        let own = header.bridge == *bridge && self.holds_record(header, at);
+        let other = |holders: &Holders| holders.others.contains_key(bridge);
+        own || self.shared.get(&at).is_some_and(other)
+    }
+
+    fn refer(&mut self, header: &Header, at: Location, bytes_at: Location) -> Applied {
+        if !self.holds_bytes(&header.shard, bytes_at) {
+            return Applied::BytesMissing;
+        }
+        let holders = self.shared.entry(bytes_at).or_insert_with(|| Holders {
+            own: true,
+            others: BTreeMap::new(),
+        });
+        *holders.others.entry(header.bridge).or_default() += 1;
+        self.add_record(header, at);
+        match header.ends() {
+            Some(held) => self.remove(header, held),
+            None => Applied::Done,
         }
     }
 
@@ -145,11 +158,15 @@ impl Index {
             at,
         };
         if self.records.insert(slot) {
-            self.pin(at.log);
+            self.pin(at.log, HEADER_LEN);
+            let holding = self.bridges.entry(header.bridge).or_default();
+            holding.records += 1;
+            holding.bytes += header.charge();
         }
     }
 
-    fn remove(&mut self, header: &Header, target: Location, bytes_at: Location) -> Applied {
+    /// Takes away a record of the key and shard of `header`, and its bytes with their last holder.
+    fn remove(&mut self, header: &Header, Held { target, bytes_at }: Held) -> Applied {
         let record = Slot {
             hash: self.record_hash(&header.bridge, &header.serial),
             at: target,
@@ -157,12 +174,9 @@ impl Index {
         if !self.records.remove(&record) {
             return Applied::Done;
         }
-        self.unpin(target.log);
-        if let Some(extra) = self.extra_refs.get_mut(&bytes_at) {
-            *extra -= 1;
-            if *extra == 0 {
-                self.extra_refs.remove(&bytes_at);
-            }
+        self.unpin(target.log, HEADER_LEN);
+        self.discharge(header);
+        if self.let_go(header, target, bytes_at) {
             return Applied::Done;
         }
         let bytes = Slot {
@@ -172,7 +186,7 @@ impl Index {
         if !self.shards.remove(&bytes) {
             return Applied::Done;
         }
-        self.unpin(bytes_at.log);
+        self.unpin(bytes_at.log, header.shard_bytes);
         self.live_bytes -= u64::from(header.shard_bytes);
         Applied::Freed {
             bytes_at,
@@ -180,19 +194,35 @@ impl Index {
         }
     }
 
-    fn guard(&mut self, log: u32, target: u32) {
-        if log != target {
-            self.logs.entry(log).or_default().guards.insert(target);
+    /// One holder less for the bytes at `bytes_at`; returns whether there are others.
+    fn let_go(&mut self, header: &Header, target: Location, bytes_at: Location) -> bool {
+        let Some(holders) = self.shared.get_mut(&bytes_at) else {
+            return false;
+        };
+        if target == bytes_at {
+            holders.own = false;
+        } else if let Some(records) = holders.others.get_mut(&header.bridge) {
+            *records -= 1;
+            if *records == 0 {
+                holders.others.remove(&header.bridge);
+            }
         }
+        let (own, others) = (holders.own, !holders.others.is_empty());
+        if !others {
+            self.shared.remove(&bytes_at);
+        }
+        own || others
     }
 
-    fn pin(&mut self, log: u32) {
-        self.logs.entry(log).or_default().slots += 1;
-    }
-
-    fn unpin(&mut self, log: u32) {
-        let pins = self.logs.entry(log).or_default();
-        pins.slots = pins.slots.saturating_sub(1);
+    fn discharge(&mut self, header: &Header) {
+        let Some(holding) = self.bridges.get_mut(&header.bridge) else {
+            return;
+        };
+        holding.records -= 1;
+        holding.bytes -= header.charge();
+        if holding.records == 0 {
+            self.bridges.remove(&header.bridge);
+        }
     }
 
     fn record_hash(&self, bridge: &BridgeId, serial: &Serial) -> u64 {
@@ -249,8 +279,9 @@ mod tests {
         let mut index = Index::new([0; 16]);
         let shared = Kind::Reference {
             bytes_at: at(1, 64),
+            replaces: None,
         };
-        index.apply(&header(1, 9, Kind::Put), at(1, 64));
+        index.apply(&header(1, 9, Kind::PUT), at(1, 64));
         index.apply(&header(2, 9, shared), at(1, 320));
         let first = Kind::Tombstone {
             target: at(1, 64),
@@ -275,7 +306,7 @@ mod tests {
     #[test]
     fn a_tombstone_twice_is_without_consequence() {
         let mut index = Index::new([0; 16]);
-        index.apply(&header(1, 9, Kind::Put), at(1, 64));
+        index.apply(&header(1, 9, Kind::PUT), at(1, 64));
         let gone = Kind::Tombstone {
             target: at(1, 64),
             bytes_at: at(1, 64),
@@ -284,13 +315,14 @@ mod tests {
         let once = index.clone();
         assert_eq!(index.apply(&header(1, 9, gone), at(1, 512)), Applied::Done);
         assert_eq!(index, once);
+        assert!(index.bridges.is_empty());
     }
 
     #[test]
     fn a_log_of_tombstones_outlives_the_log_they_speak_about() {
         let mut index = Index::new([0; 16]);
-        index.apply(&header(1, 8, Kind::Put), at(1, 64));
-        index.apply(&header(2, 9, Kind::Put), at(1, 320));
+        index.apply(&header(1, 8, Kind::PUT), at(1, 64));
+        index.apply(&header(2, 9, Kind::PUT), at(1, 320));
         let first = Kind::Tombstone {
             target: at(1, 64),
             bytes_at: at(1, 64),
@@ -311,11 +343,94 @@ mod tests {
         let mut index = Index::new([0; 16]);
         let lost = Kind::Reference {
             bytes_at: at(1, 64),
+            replaces: None,
         };
         assert_eq!(
             index.apply(&header(2, 9, lost), at(1, 320)),
             Applied::BytesMissing
         );
         assert!(index.records.is_empty());
+    }
+
+    #[test]
+    fn a_bridge_holds_bytes_as_long_as_one_of_its_records_does() {
+        let mut index = Index::new([0; 16]);
+        let (one, two) = (BridgeId([1; 32]), BridgeId([2; 32]));
+        let put = header(1, 9, Kind::PUT);
+        let reference = Header {
+            bridge: two,
+            ..header(
+                1,
+                9,
+                Kind::Reference {
+                    bytes_at: at(1, 64),
+                    replaces: None,
+                },
+            )
+        };
+        index.apply(&put, at(1, 64));
+        assert!(index.holds_for(&one, &put, at(1, 64)) && !index.holds_for(&two, &put, at(1, 64)));
+        index.apply(&reference, at(1, 320));
+        assert!(index.holds_for(&one, &put, at(1, 64)) && index.holds_for(&two, &put, at(1, 64)));
+        assert_eq!(
+            index.bridges[&two],
+            Holding {
+                records: 1,
+                bytes: 256
+            }
+        );
+
+        let gone = Kind::Tombstone {
+            target: at(1, 64),
+            bytes_at: at(1, 64),
+        };
+        assert_eq!(index.apply(&header(1, 9, gone), at(1, 512)), Applied::Done);
+        assert!(!index.holds_for(&one, &put, at(1, 64)) && index.holds_for(&two, &put, at(1, 64)));
+        let last = Kind::Tombstone {
+            target: at(1, 320),
+            bytes_at: at(1, 64),
+        };
+        let last = Header {
+            bridge: two,
+            ..header(1, 9, last)
+        };
+        assert!(matches!(
+            index.apply(&last, at(1, 704)),
+            Applied::Freed { .. }
+        ));
+        assert!(index.bridges.is_empty() && index.shared.is_empty());
+    }
+
+    #[test]
+    fn a_record_that_replaces_another_leaves_nothing_of_it() {
+        let mut index = Index::new([0; 16]);
+        index.apply(&header(1, 9, Kind::PUT), at(1, 64));
+        let fresh = {
+            let mut fresh = Index::new([0; 16]);
+            fresh.apply(&header(1, 9, Kind::PUT), at(2, 64));
+            fresh
+        };
+        let held = Held {
+            target: at(1, 64),
+            bytes_at: at(1, 64),
+        };
+        let moved = header(
+            1,
+            9,
+            Kind::Put {
+                replaces: Some(held),
+            },
+        );
+        let freed = Applied::Freed {
+            bytes_at: at(1, 64),
+            shard_bytes: 64,
+        };
+        assert_eq!(index.apply(&moved, at(2, 64)), freed);
+        assert_eq!(
+            (&index.records, &index.shards),
+            (&fresh.records, &fresh.shards)
+        );
+        assert_eq!((&index.bridges, index.live_bytes), (&fresh.bridges, 64));
+        assert_eq!(index.dead_logs(3), [1]);
     }
 }

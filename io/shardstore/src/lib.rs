@@ -10,21 +10,26 @@
 //! of sockets, tickets or clocks.
 
 mod checkpoint;
+mod compact;
 pub mod durable;
 mod index;
 mod log;
 mod reader;
 mod record;
 mod recover;
+mod scrub;
 mod space;
 mod store;
 mod writer;
 
 pub use checkpoint::CheckpointError;
+pub use compact::{CompactError, LogRewrite, SparseLog};
+pub use index::Holding;
 pub use log::LogError;
 pub use reader::{ReadError, ShardReader, VerifyError};
 pub use record::{Location, RECORD_HEADER_BYTES};
 pub use recover::{Damage, RecoverError, Recovery};
+pub use scrub::{ScrubProgress, ScrubStep};
 pub use space::{NoSpace, Reservation, Usage};
-pub use store::{NewShard, OpenError, RecordKey, ShardCursor, Store, StoreConfig, Stored};
+pub use store::{Lookup, NewShard, OpenError, RecordKey, ShardCursor, Store, StoreConfig, Stored};
 pub use writer::{PutError, WriteError};

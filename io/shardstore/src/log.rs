@@ -73,6 +73,7 @@ pub enum LogError {
 pub(crate) struct LogFiles {
     folder: PathBuf,
     salt: Salt,
+    punch_holes: bool,
     /// Most recently used last.
     open: Mutex<VecDeque<(u32, Arc<File>)>>,
 }
@@ -82,7 +83,16 @@ impl LogFiles {
         Self {
             folder,
             salt,
+            punch_holes: true,
             open: Mutex::default(),
+        }
+    }
+
+    /// Never gives a part of a log back to the file system.
+    pub(crate) fn without_holes(self) -> Self {
+        Self {
+            punch_holes: false,
+            ..self
         }
     }
 
@@ -167,6 +177,9 @@ impl LogFiles {
     pub(crate) fn punch(&self, at: Location, len: u32) -> u64 {
         let (from, len) = (u64::from(at.offset), u64::from(len));
         let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if !self.punch_holes {
+            return 0;
+        }
         let Ok(file) = self.get(at.log) else { return 0 };
         match rustix::fs::fallocate(&*file, mode, from, len) {
             Ok(()) => {

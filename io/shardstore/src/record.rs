@@ -8,6 +8,8 @@ use model::codec::{Reader, Writer};
 use model::units::{BridgeId, OwnerTag, Serial, ShardId, ShardSize, UnixMs};
 use sha2::{Digest, Sha256};
 
+use crate::store::RecordKey;
+
 /// Bytes of a record before its shard bytes.
 pub const RECORD_HEADER_BYTES: usize = 192;
 /// The same, for offsets.
@@ -21,6 +23,8 @@ const MAGIC: [u8; 4] = *b"XCSR";
 const VERSION: u8 = 1;
 const CHECKED_BYTES: usize = 176;
 const RESERVED_BYTES: usize = 24;
+/// Logs are numbered from 1.
+const NOWHERE: Location = Location { log: 0, offset: 0 };
 
 /// Where a record starts: a log and a byte offset in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,13 +35,24 @@ pub struct Location {
     pub offset: u32,
 }
 
+/// A record that holds a shard, and where that shard's bytes lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) target: Location,
+    pub(crate) bytes_at: Location,
+}
+
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The shard's bytes follow the header.
-    Put,
-    /// The shard's bytes already lie behind the header at `bytes_at`.
-    Reference { bytes_at: Location },
+    /// The shard's bytes follow the header; the record of the same key that it `replaces` is gone.
+    Put { replaces: Option<Held> },
+    /// The shard's bytes already lie behind the header at `bytes_at`; the record of the same key
+    /// and bytes at `replaces` is gone.
+    Reference {
+        bytes_at: Location,
+        replaces: Option<Location>,
+    },
     /// The record at `target` is gone; its bytes lie at `bytes_at`.
     Tombstone {
         target: Location,
@@ -64,9 +79,64 @@ impl Header {
     /// Bytes that follow the header.
     pub(crate) const fn body_len(&self) -> u32 {
         match self.kind {
-            Kind::Put | Kind::Void => self.shard_bytes,
+            Kind::Put { .. } | Kind::Void => self.shard_bytes,
             Kind::Reference { .. } | Kind::Tombstone { .. } => 0,
         }
+    }
+
+    pub(crate) const fn key(&self) -> RecordKey {
+        RecordKey {
+            bridge: self.bridge,
+            serial: self.serial,
+        }
+    }
+
+    /// Bytes that the record counts for, whether or not its bytes are shared.
+    pub(crate) const fn charge(&self) -> u64 {
+        HEADER_LEN as u64 + self.shard_bytes as u64
+    }
+
+    /// The record at `at`, which has this header, and where its bytes lie.
+    pub(crate) const fn held(&self, at: Location) -> Held {
+        let bytes_at = match self.kind {
+            Kind::Reference { bytes_at, .. } => bytes_at,
+            Kind::Put { .. } | Kind::Tombstone { .. } | Kind::Void => at,
+        };
+        Held {
+            target: at,
+            bytes_at,
+        }
+    }
+
+    /// The record that is gone since this header was written.
+    pub(crate) const fn ends(&self) -> Option<Held> {
+        match self.kind {
+            Kind::Put { replaces } => replaces,
+            Kind::Reference {
+                bytes_at,
+                replaces: Some(target),
+            }
+            | Kind::Tombstone { target, bytes_at } => Some(Held { target, bytes_at }),
+            Kind::Reference { replaces: None, .. } | Kind::Void => None,
+        }
+    }
+
+    /// The same record once it is written anew and the one at `at` is gone.
+    pub(crate) const fn moved_from(self, at: Location) -> Self {
+        let kind = match self.kind {
+            Kind::Put { .. } => Kind::Put {
+                replaces: Some(Held {
+                    target: at,
+                    bytes_at: at,
+                }),
+            },
+            Kind::Reference { bytes_at, .. } => Kind::Reference {
+                bytes_at,
+                replaces: Some(at),
+            },
+            kind @ (Kind::Tombstone { .. } | Kind::Void) => kind,
+        };
+        Self { kind, ..self }
     }
 
     /// Bytes of the whole record.
@@ -106,13 +176,39 @@ impl Header {
 }
 
 impl Kind {
+    /// A shard that is new here.
+    #[cfg(test)]
+    pub(crate) const PUT: Self = Self::Put { replaces: None };
+
     const fn fields(self) -> (u8, Location, Location) {
-        const NOWHERE: Location = Location { log: 0, offset: 0 };
         match self {
-            Self::Put => (1, NOWHERE, NOWHERE),
-            Self::Reference { bytes_at } => (2, NOWHERE, bytes_at),
+            Self::Put { replaces: None } => (1, NOWHERE, NOWHERE),
+            Self::Put {
+                replaces: Some(Held { target, bytes_at }),
+            } => (1, target, bytes_at),
+            Self::Reference {
+                bytes_at,
+                replaces: None,
+            } => (2, NOWHERE, bytes_at),
+            Self::Reference {
+                bytes_at,
+                replaces: Some(target),
+            } => (2, target, bytes_at),
             Self::Tombstone { target, bytes_at } => (3, target, bytes_at),
             Self::Void => (4, NOWHERE, NOWHERE),
+        }
+    }
+
+    fn of(kind: u8, target: Location, bytes_at: Location) -> Option<Self> {
+        let replaces = Some(target).filter(|target| *target != NOWHERE);
+        match kind {
+            1 => Some(Self::Put {
+                replaces: replaces.map(|target| Held { target, bytes_at }),
+            }),
+            2 => Some(Self::Reference { bytes_at, replaces }),
+            3 => Some(Self::Tombstone { target, bytes_at }),
+            4 => Some(Self::Void),
+            _ => None,
         }
     }
 }
@@ -131,13 +227,7 @@ fn parse(checked: &[u8]) -> Option<Header> {
     let owner = OwnerTag(input.array("owner").ok()?);
     let created = UnixMs(input.u64("created").ok()?);
     let (target, bytes_at) = (location(&mut input)?, location(&mut input)?);
-    let kind = match kind {
-        1 => Kind::Put,
-        2 => Kind::Reference { bytes_at },
-        3 => Kind::Tombstone { target, bytes_at },
-        4 => Kind::Void,
-        _ => return None,
-    };
+    let kind = Kind::of(kind, target, bytes_at)?;
     let header = Header {
         kind,
         bridge,
@@ -150,7 +240,8 @@ fn parse(checked: &[u8]) -> Option<Header> {
     (header.body_len() == body_len).then_some(header)
 }
 
-fn location(input: &mut Reader<'_>) -> Option<Location> {
+/// A place as records and other files of a store write it.
+pub(crate) fn location(input: &mut Reader<'_>) -> Option<Location> {
     Some(Location {
         log: input.u32("log").ok()?,
         offset: input.u32("offset").ok()?,
@@ -196,8 +287,21 @@ mod tests {
     fn every_kind_survives_encoding() {
         let other = Location { log: 9, offset: 8 };
         for kind in [
-            Kind::Put,
-            Kind::Reference { bytes_at: other },
+            Kind::PUT,
+            Kind::Put {
+                replaces: Some(Held {
+                    target: AT,
+                    bytes_at: other,
+                }),
+            },
+            Kind::Reference {
+                bytes_at: other,
+                replaces: None,
+            },
+            Kind::Reference {
+                bytes_at: other,
+                replaces: Some(AT),
+            },
             Kind::Tombstone {
                 target: AT,
                 bytes_at: other,
@@ -212,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_header_holds_at_its_place_in_its_store_and_unbent() {
-        let bytes = header(Kind::Put).encode(&[7; 16], AT);
+        let bytes = header(Kind::PUT).encode(&[7; 16], AT);
         let elsewhere = Location {
             log: 3,
             offset: 704,
@@ -230,7 +334,7 @@ mod tests {
     fn a_length_above_the_largest_shard_is_no_header() {
         let huge = Header {
             shard_bytes: SHARD_BYTES_MAX + 64,
-            ..header(Kind::Put)
+            ..header(Kind::PUT)
         };
         assert_eq!(
             Header::decode(&[7; 16], AT, &huge.encode(&[7; 16], AT)),

@@ -99,10 +99,13 @@ pub(crate) struct Recovered {
 }
 
 /// Loads the last checkpoint, if one holds, and replays every record behind it.
+///
+/// `bad` are the places of shards that are known to have rotted: they were whole once.
 pub(crate) fn recover(
     folder: &Path,
     files: &LogFiles,
     salt: &Salt,
+    bad: &BTreeSet<Location>,
 ) -> Result<Recovered, RecoverError> {
     let mut blanked = 0;
     loop {
@@ -110,7 +113,8 @@ pub(crate) fn recover(
         let rebuilt = checkpoint.is_none();
         let (mut index, from) = checkpoint.unwrap_or_else(|| (Index::new(*salt), FIRST));
         let (end, mut recovery, tail) = replay(files, salt, &mut index, from)?;
-        let unfinished = unfinished(files, &index, &tail);
+        let mut unfinished = unfinished(files, &index, &tail);
+        unfinished.retain(|(_, at)| !bad.contains(at));
         if unfinished.is_empty() {
             recovery.cut_bytes = end.map_or(Ok(0), |end| cut(files, end))?;
             recovery.unfinished = blanked;
@@ -162,10 +166,11 @@ fn replay(
     from: Location,
 ) -> Result<(Option<Location>, Recovery, Tail), RecoverError> {
     let (mut recovery, mut tail, mut end) = (Recovery::default(), Tail::new(), None);
+    // References whose bytes are gone, and which nothing has ended yet.
+    let mut without_bytes = BTreeSet::new();
     for log in files.list()?.into_iter().filter(|log| *log >= from.log) {
         tail.clear();
-        let file = files.get(log)?;
-        if !files.header_holds(log, &file) {
+        if !files.header_holds(log, &*files.get(log)?) {
             tracing::warn!(log, "log header damaged");
         }
         index.logs.entry(log).or_default();
@@ -175,13 +180,8 @@ fn replay(
             LOG_HEADER_LEN
         };
         let mut scan = Scan {
-            file,
-            salt,
-            log,
             at: start,
-            end: files.len(log)?,
-            ahead: Vec::new(),
-            ahead_at: 0,
+            ..Scan::of(files, *salt, log)?
         };
         let mut valid_until = start;
         while let Some((found, at)) = scan.next()? {
@@ -189,8 +189,11 @@ fn replay(
                 Found::Record(header) => {
                     recovery.replayed += 1;
                     valid_until = at.offset + header.record_len();
+                    if let Some(held) = header.ends() {
+                        without_bytes.remove(&held.target);
+                    }
                     if index.apply(&header, at) == Applied::BytesMissing {
-                        recovery.report(Damage::BytesMissing { at });
+                        without_bytes.insert(at);
                     }
                     remember(&mut tail, &header, at);
                 }
@@ -202,6 +205,9 @@ fn replay(
             offset: valid_until,
         });
     }
+    for at in without_bytes {
+        recovery.report(Damage::BytesMissing { at });
+    }
     Ok((end, recovery, tail))
 }
 
@@ -212,7 +218,7 @@ fn remember(tail: &mut Tail, header: &Header, at: Location) {
     {
         tail.pop_front();
     }
-    if matches!(header.kind, Kind::Put) {
+    if matches!(header.kind, Kind::Put { .. }) {
         tail.push_back((*header, at));
     }
 }
@@ -282,7 +288,8 @@ fn cut(files: &LogFiles, end: Location) -> Result<u32, RecoverError> {
     Ok(len - end.offset)
 }
 
-enum Found {
+/// What a walk over a log comes to.
+pub(crate) enum Found {
     Record(Header),
     /// Nothing readable for so many bytes.
     Gap {
@@ -291,9 +298,10 @@ enum Found {
 }
 
 /// Walks over the records of one log.
-struct Scan<'a> {
+#[derive(Debug)]
+pub(crate) struct Scan {
     file: Arc<File>,
-    salt: &'a Salt,
+    salt: Salt,
     log: u32,
     at: u32,
     end: u32,
@@ -301,9 +309,22 @@ struct Scan<'a> {
     ahead_at: u32,
 }
 
-impl Scan<'_> {
+impl Scan {
+    /// From the first record of `log` on.
+    pub(crate) fn of(files: &LogFiles, salt: Salt, log: u32) -> Result<Self, LogError> {
+        Ok(Self {
+            file: files.get(log)?,
+            salt,
+            log,
+            at: LOG_HEADER_LEN,
+            end: files.len(log)?,
+            ahead: Vec::new(),
+            ahead_at: 0,
+        })
+    }
+
     /// The next record, or the gap before it; `None` at the end or where nothing follows.
-    fn next(&mut self) -> Result<Option<(Found, Location)>, LogError> {
+    pub(crate) fn next(&mut self) -> Result<Option<(Found, Location)>, LogError> {
         let at = Location {
             log: self.log,
             offset: self.at,
@@ -334,7 +355,7 @@ impl Scan<'_> {
             return Ok(None);
         }
         let salt = self.salt;
-        let header = Header::decode(salt, at, self.bytes_at(offset)?);
+        let header = Header::decode(&salt, at, self.bytes_at(offset)?);
         Ok(header.filter(|header| header.record_len() <= self.end - offset))
     }
 

@@ -103,6 +103,13 @@ impl Space {
         Ok(reservation)
     }
 
+    /// Whether the disk has room for a record that another one makes way for, if need be out of
+    /// what is kept free: without that, a full disk could never be tidied.
+    pub(crate) fn has_room_to_move(&self, record_bytes: u32) -> bool {
+        let (available, keep_free) = self.file_system();
+        available >= keep_free / 2 + u64::from(record_bytes)
+    }
+
     pub(crate) fn grow(&self, bytes: u64) {
         self.allocated_bytes.fetch_add(bytes, Ordering::Relaxed);
     }

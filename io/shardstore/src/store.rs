@@ -3,25 +3,28 @@
 
 mod open;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use model::units::{BridgeId, OwnerTag, Serial, ShardId, ShardSize, ShardSizeError, UnixMs};
 use tokio::sync::{mpsc, oneshot};
 
-use open::{LOG_BYTES_MIN, lock, salt_of};
+use open::{LOG_BYTES_MIN, lock, salt_of, salt_told};
 pub use open::{OpenError, StoreConfig};
 
 use crate::durable;
-use crate::index::{Index, Slot};
+use crate::index::{Holding, Index, Slot};
 use crate::log::{LOG_BYTES_MAX, LogError, LogFiles};
 use crate::reader::{ReadError, ShardReader, VerifyError};
 use crate::record::{Header, Kind, Location, RECORD_HEADER_BYTES, Salt};
 use crate::recover::{Recovery, recover};
+use crate::scrub::Scrub;
 use crate::space::{NoSpace, Reservation, Space, Usage};
 use crate::writer::{Command, PutError, WriteError, Writer};
 
@@ -97,6 +100,17 @@ pub struct Stored {
     pub new: bool,
 }
 
+/// What a store says of a shard.
+#[derive(Debug)]
+pub enum Lookup {
+    /// It is here.
+    Here(ShardReader),
+    /// It was here and has rotted.
+    Rotten,
+    /// It is not here, or nobody who may have it holds it.
+    NotHere,
+}
+
 /// How far a walk over all shards has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardCursor(Slot);
@@ -109,7 +123,14 @@ pub(crate) struct Shared {
     pub(crate) files: LogFiles,
     pub(crate) space: Arc<Space>,
     pub(crate) log_bytes_max: u32,
+    pub(crate) scrub: Scrub,
     index: RwLock<Index>,
+    /// Logs that cannot be rewritten.
+    stuck: Mutex<BTreeSet<u32>>,
+    /// Writes are refused since the disk failed.
+    failed: AtomicBool,
+    /// The disk is gone: nothing more is written to its folder.
+    abandoned: AtomicBool,
     /// Held as long as anything here lives.
     _lock: File,
 }
@@ -117,7 +138,7 @@ pub(crate) struct Shared {
 /// A Host's shards on disk. Cheap to share behind an [`Arc`]; closed when dropped.
 #[derive(Debug)]
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// `None` once closed.
     commands: Option<mpsc::Sender<Command>>,
     writer: Option<JoinHandle<()>>,
@@ -145,8 +166,12 @@ impl Store {
             })?;
         let lock = lock(folder)?;
         let salt = salt_of(folder, &logs)?;
-        let files = LogFiles::new(logs, salt);
-        let recovered = recover(folder, &files, &salt)?;
+        let mut files = LogFiles::new(logs, salt);
+        if !config.punch_holes {
+            files = files.without_holes();
+        }
+        let scrub = Scrub::read(folder, &salt);
+        let recovered = recover(folder, &files, &salt, &scrub.bad())?;
         let space = Arc::new(Space::new(
             folder.to_owned(),
             config.space_bytes,
@@ -161,7 +186,11 @@ impl Store {
             files,
             space,
             log_bytes_max: config.log_bytes_max.clamp(LOG_BYTES_MIN, LOG_BYTES_MAX),
+            scrub,
             index: RwLock::new(recovered.index),
+            stuck: Mutex::default(),
+            failed: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             _lock: lock,
         });
         let writer = Writer::new(Arc::clone(&shared), recovered.end)?;
@@ -234,6 +263,50 @@ impl Store {
             at,
             &header,
         )))
+    }
+
+    /// The shard `id` as `bridge` may have it: it must be held by one of its records. Reads a
+    /// header.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the disk fails.
+    pub fn look_up(&self, bridge: &BridgeId, id: &ShardId) -> Result<Lookup, ReadError> {
+        let mut lookup = Lookup::NotHere;
+        let places = self.shared.index().bytes_of(id);
+        for at in places {
+            let header = self
+                .shared
+                .header_at(at)?
+                .filter(|header| header.shard == *id);
+            let Some(header) = header else { continue };
+            if !self.shared.index().holds_for(bridge, &header, at) {
+                continue;
+            }
+            if !self.shared.scrub.is_bad(at) {
+                let file = self.shared.files.get(at.log)?;
+                return Ok(Lookup::Here(ShardReader::new(file, at, &header)));
+            }
+            lookup = Lookup::Rotten;
+        }
+        Ok(lookup)
+    }
+
+    /// What the records of `bridge` hold.
+    #[must_use]
+    pub fn held_by(&self, bridge: &BridgeId) -> Holding {
+        let index = self.shared.index();
+        index.bridges.get(bridge).copied().unwrap_or_default()
+    }
+
+    /// Whether a retry of the PUT of `key` needs its bytes again, because those here have rotted.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the disk fails.
+    pub fn is_rotten(&self, key: RecordKey) -> Result<bool, ReadError> {
+        let found = self.shared.find_record(key)?;
+        let bad =
+            |(header, at): (Header, Location)| self.shared.scrub.is_bad(header.held(at).bytes_at);
+        Ok(found.is_some_and(bad))
     }
 
     /// The shard and the time of the record of `key`.
@@ -328,6 +401,24 @@ impl Store {
         }
     }
 
+    /// Whether the store's folder is there and is this store's.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        matches!(salt_told(&self.shared.folder), Ok(Some(salt)) if salt == self.shared.salt)
+    }
+
+    /// Whether writes are refused since the disk failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::Relaxed)
+    }
+
+    /// Gives the store up whose disk has gone or failed: nothing is written into its folder any
+    /// more, which may be another one's by now.
+    pub fn abandon(&self) {
+        self.shared.abandoned.store(true, Ordering::Relaxed);
+    }
+
     /// Ends the writer thread, which leaves a checkpoint for a fast start. Dropping does the same.
     pub fn close(self) {
         drop(self);
@@ -336,6 +427,13 @@ impl Store {
     async fn submit(&self, command: Command) -> Result<(), WriteError> {
         let commands = self.commands.as_ref().ok_or(WriteError::Closed)?;
         commands.send(command).await.map_err(|_| WriteError::Closed)
+    }
+
+    pub(crate) fn submit_blocking(&self, command: Command) -> Result<(), WriteError> {
+        let commands = self.commands.as_ref().ok_or(WriteError::Closed)?;
+        commands
+            .blocking_send(command)
+            .map_err(|_| WriteError::Closed)
     }
 
     async fn flag(
@@ -356,6 +454,10 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.commands = None;
+        if self.shared.is_abandoned() {
+            // A disk that has gone may keep its writer waiting for good.
+            self.writer = None;
+        }
         if self
             .writer
             .take()
@@ -367,6 +469,42 @@ impl Drop for Store {
 }
 
 impl Shared {
+    pub(crate) fn set_failed(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stuck(&self, log: u32) {
+        self.stuck().insert(log);
+    }
+
+    pub(crate) fn is_stuck(&self, log: u32) -> bool {
+        self.stuck().contains(&log)
+    }
+
+    fn stuck(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down where the scrub stands.
+    pub(crate) fn write_scrub(&self) {
+        let bad = self.scrub.bad().clone();
+        let live: BTreeSet<Location> = if bad.is_empty() {
+            bad
+        } else {
+            let index = self.index();
+            let places = index.shards.iter().map(|slot| slot.at);
+            places.filter(|at| bad.contains(at)).collect()
+        };
+        let written = self.scrub.write(&self.folder, &self.salt, &live);
+        if let Err(error) = written {
+            tracing::warn!(%error, "state of the scrub not written");
+        }
+    }
+
     pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -388,14 +526,15 @@ impl Shared {
 
     /// The live bytes of shard `id`, their header read and compared.
     pub(crate) fn find_bytes(&self, id: &ShardId) -> Result<Option<(Header, Location)>, ReadError> {
-        let places = self.index().bytes_of(id);
+        let mut places = self.index().bytes_of(id);
+        places.retain(|at| !self.scrub.is_bad(*at));
         self.first(places, |header| {
-            header.shard == *id && matches!(header.kind, Kind::Put)
+            header.shard == *id && matches!(header.kind, Kind::Put { .. })
         })
     }
 
     /// The header at `at`; `None` where it is damaged or its log has just been deleted.
-    fn header_at(&self, at: Location) -> Result<Option<Header>, ReadError> {
+    pub(crate) fn header_at(&self, at: Location) -> Result<Option<Header>, ReadError> {
         let file = match self.files.get(at.log) {
             Ok(file) => file,
             Err(LogError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {

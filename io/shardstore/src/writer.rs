@@ -6,6 +6,7 @@
 //! store is opened again and has looked at what is there.
 
 mod batch;
+mod rewrite;
 
 use std::fs::File;
 use std::io;
@@ -21,7 +22,7 @@ pub use batch::{PutError, WriteError};
 use crate::checkpoint::{self, CheckpointError};
 use crate::index::{Applied, LogPins};
 use crate::log::{LOG_BYTES_MAX, LOG_HEADER_LEN, LogError};
-use crate::record::{HEADER_LEN, Header, Kind, Location};
+use crate::record::{HEADER_LEN, Header, Held, Kind, Location};
 use crate::space::Reservation;
 use crate::store::{NewShard, RecordKey, Shared, Stored};
 
@@ -79,6 +80,10 @@ impl Writer {
             self.flush(&mut batch);
             self.reclaim();
         }
+        if self.shared.is_abandoned() {
+            return;
+        }
+        self.shared.write_scrub();
         if let Err(error) = self.checkpoint() {
             tracing::warn!(%error, "no checkpoint at close; the next start reads the logs");
         }
@@ -88,6 +93,8 @@ impl Writer {
         let (key, shard) = match &command {
             Command::Put { shard, .. } => (shard.key, Some(shard.id)),
             Command::Remove { key, .. } => (*key, None),
+            Command::Rewrite { header, .. } => (header.key(), Some(header.shard)),
+            Command::LetGo { .. } => return self.stage_let_go(command, batch),
         };
         // What is staged is not in the index yet, so nothing that concerns it can be decided.
         if batch.concerns(key, shard) {
@@ -100,6 +107,21 @@ impl Writer {
                 answer,
             } => self.stage_put(&shard, room, answer, batch),
             Command::Remove { key, answer } => self.stage_remove(key, answer, batch),
+            Command::Rewrite {
+                header,
+                at,
+                bytes,
+                answer,
+            } => self.stage_rewrite((header, at), &bytes, answer, batch),
+            Command::LetGo { .. } => {}
+        }
+    }
+
+    /// After everything before it is durable, lets a log go.
+    fn stage_let_go(&mut self, command: Command, batch: &mut Batch) {
+        self.flush(batch);
+        if let Command::LetGo { log, answer } = command {
+            answer.send(Ok(self.let_go(log))).ok();
         }
     }
 
@@ -122,7 +144,7 @@ impl Writer {
             }
         };
         let stored = Stored {
-            created: shard.created,
+            created: header.created,
             shard_bytes: header.shard_bytes,
             new: true,
         };
@@ -136,20 +158,29 @@ impl Writer {
 
     fn plan_put(&self, shard: &NewShard) -> Result<Planned, PutError> {
         let lookup = |error| WriteError::Lookup(Arc::new(error));
-        if let Some((found, _)) = self.shared.find_record(shard.key).map_err(lookup)? {
+        let mut created = shard.created;
+        let mut rotten = None;
+        if let Some((found, at)) = self.shared.find_record(shard.key).map_err(lookup)? {
             if found.shard != shard.id {
                 return Err(PutError::SerialBound { bound: found.shard });
             }
-            let (created, shard_bytes) = (found.created, found.shard_bytes);
-            return Ok(Planned::Already(Stored {
-                created,
-                shard_bytes,
-                new: false,
-            }));
+            let held = found.held(at);
+            created = found.created;
+            if !self.shared.scrub.is_bad(held.bytes_at) {
+                return Ok(Planned::Already(Stored {
+                    created,
+                    shard_bytes: found.shard_bytes,
+                    new: false,
+                }));
+            }
+            rotten = Some(held);
         }
         let kind = match self.shared.find_bytes(&shard.id).map_err(lookup)? {
-            Some((_, bytes_at)) => Kind::Reference { bytes_at },
-            None => Kind::Put,
+            Some((_, bytes_at)) if rotten.is_none() => Kind::Reference {
+                bytes_at,
+                replaces: None,
+            },
+            Some(_) | None => Kind::Put { replaces: rotten },
         };
         Ok(Planned::Write(Header {
             kind,
@@ -158,24 +189,16 @@ impl Writer {
             shard: shard.id,
             owner: shard.owner,
             shard_bytes: shard.size().bytes(),
-            created: shard.created,
+            created,
         }))
     }
 
     fn stage_remove(&mut self, key: RecordKey, answer: Answer<bool>, batch: &mut Batch) {
         let planned = self.target(key).map(|target| {
             let (found, at) = target?;
-            let bytes_at = match found.kind {
-                Kind::Reference { bytes_at, .. } => bytes_at,
-                Kind::Put | Kind::Tombstone { .. } | Kind::Void => at,
-            };
-            Some(Header {
-                kind: Kind::Tombstone {
-                    target: at,
-                    bytes_at,
-                },
-                ..found
-            })
+            let Held { target, bytes_at } = found.held(at);
+            let kind = Kind::Tombstone { target, bytes_at };
+            Some(Header { kind, ..found })
         });
         self.append_flag(planned, answer, batch);
     }
@@ -291,7 +314,7 @@ impl Writer {
             return self.give_up(batch, &error);
         }
         if let Err(source) = self.file.sync_data() {
-            self.failed = true;
+            self.fail();
             let (log, source) = (self.log, Arc::new(source));
             tracing::error!(log, error = %source, "log cannot be made durable; writes stop");
             return self.give_up(batch, &WriteError::Sync { log, source });
@@ -302,6 +325,9 @@ impl Writer {
         self.durable_len = self.len;
         let staged = std::mem::take(batch).staged;
         let freed = self.apply(&staged);
+        freed
+            .iter()
+            .for_each(|(at, _)| self.shared.scrub.forget(*at));
         staged
             .into_iter()
             .for_each(|staged| staged.waiting.answer(Ok(())));
@@ -328,11 +354,9 @@ impl Writer {
             {
                 freed.push((bytes_at, shard_bytes));
             }
-            if let Kind::Tombstone { target, .. } = header.kind {
-                self.look_for_dead |= index
-                    .logs
-                    .get(&target.log)
-                    .is_some_and(|log| log.slots == 0);
+            if let Some(held) = header.ends() {
+                let log = index.logs.get(&held.target.log);
+                self.look_for_dead |= log.is_some_and(|log| log.slots == 0);
             }
         }
         freed
@@ -344,12 +368,18 @@ impl Writer {
         self.len = self.durable_len;
         self.written_len = u64::from(self.durable_len);
         if let Err(error) = self.file.set_len(u64::from(self.durable_len)) {
-            self.failed = true;
+            self.fail();
             tracing::error!(log = self.log, %error, "unfinished records stay; writes stop");
         }
         for staged in std::mem::take(batch).staged {
             staged.waiting.answer(Err(error.clone()));
         }
+    }
+
+    /// The disk's state is unknown from now on.
+    fn fail(&mut self) {
+        self.failed = true;
+        self.shared.set_failed();
     }
 
     fn append_error(&self, error: io::Error) -> WriteError {

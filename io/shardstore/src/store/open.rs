@@ -14,6 +14,7 @@ use crate::recover::RecoverError;
 
 /// Smallest log: a file header and one record of the largest shard.
 pub(super) const LOG_BYTES_MIN: u32 = 1 << 21;
+const FORMAT_FILE: &str = "format";
 const FORMAT_MAGIC: [u8; 8] = *b"XCSS\x01\0\0\0";
 
 /// How a store is kept.
@@ -25,6 +26,9 @@ pub struct StoreConfig {
     pub keep_free_bytes: Option<u64>,
     /// Largest log, within 2 MiB..=1 GiB; the default is 1 GiB.
     pub log_bytes_max: u32,
+    /// Whether the bytes of deleted shards are given back at once, by holes in the logs; without
+    /// that they stay until their log is deleted or rewritten.
+    pub punch_holes: bool,
 }
 
 impl StoreConfig {
@@ -35,6 +39,7 @@ impl StoreConfig {
             space_bytes,
             keep_free_bytes: None,
             log_bytes_max: LOG_BYTES_MAX,
+            punch_holes: true,
         }
     }
 }
@@ -99,15 +104,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
 
 /// The store's salt: from its format file, else from any log, else fresh for a new store.
 pub(super) fn salt_of(folder: &Path, logs: &Path) -> Result<Salt, OpenError> {
-    let path = folder.join("format");
-    let found = match std::fs::read(&path) {
-        Ok(bytes) => bytes
-            .strip_prefix(&FORMAT_MAGIC)
-            .and_then(|salt| salt.try_into().ok()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(OpenError::Format(error)),
-    };
-    if let Some(salt) = found {
+    if let Some(salt) = salt_told(folder).map_err(OpenError::Format)? {
         return Ok(salt);
     }
     let existing = LogFiles::new(logs.to_owned(), Salt::default()).list()?;
@@ -126,6 +123,17 @@ pub(super) fn salt_of(folder: &Path, logs: &Path) -> Result<Salt, OpenError> {
         salts.next().ok_or_else(unknown)?
     };
     let content = [&FORMAT_MAGIC[..], &salt].concat();
-    durable::replace(&path, &content).map_err(OpenError::Format)?;
+    durable::replace(&folder.join(FORMAT_FILE), &content).map_err(OpenError::Format)?;
     Ok(salt)
+}
+
+/// What the format file in `folder` says; `None` where there is none, or none of ours.
+pub(super) fn salt_told(folder: &Path) -> io::Result<Option<Salt>> {
+    match std::fs::read(folder.join(FORMAT_FILE)) {
+        Ok(bytes) => Ok(bytes
+            .strip_prefix(&FORMAT_MAGIC)
+            .and_then(|salt| salt.try_into().ok())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }

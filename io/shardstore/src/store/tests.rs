@@ -8,6 +8,9 @@ use std::os::unix::fs::FileExt;
 use model::crypto::hash_shard;
 use proptest::prelude::*;
 
+mod compact;
+mod scrub;
+
 use super::*;
 use crate::checkpoint;
 use crate::record::HEADER_LEN;
@@ -28,6 +31,7 @@ fn config() -> StoreConfig {
         space_bytes: 1 << 30,
         keep_free_bytes: Some(0),
         log_bytes_max: LOG_BYTES_MIN,
+        punch_holes: true,
     }
 }
 
@@ -447,14 +451,15 @@ proptest! {
         torn_store(&Bytes::from(vec![7; 100_032]), bytes, if zeros { Torn::Zeros } else { Torn::Cut });
     }
 
-    /// A random life against a model: what the model holds is what the store serves, always, and
+    /// A random life with compaction and scrub against a model: what the model holds is what the store serves, always, and
     /// a rebuild of the index from the logs equals the live one.
     #[test]
     fn a_random_life_equals_its_model(
-        steps in prop::collection::vec((0..4_u8, 0..12_u8, 0..6_u8), 1..60),
+        steps in prop::collection::vec((0..6_u8, 0..12_u8, 0..6_u8), 1..60),
+        holes: bool,
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = open(folder.path());
+        let mut store = Store::open(folder.path(), StoreConfig { punch_holes: holes, ..config() }).unwrap();
         let mut model: std::collections::BTreeMap<u8, u8> = Default::default();
         let content = |seed: u8| content(seed, 200_000 + 64 * usize::from(seed));
         for (step, serial, seed) in steps {
@@ -473,6 +478,8 @@ proptest! {
                         }
                     }
                 }
+                4 => compact::compact(&store),
+                5 => prop_assert_eq!(store.scrub(NOW, 1 << 30).unwrap().rotten, 0),
                 _ => {
                     let gone = wait(store.remove(key(serial))).unwrap();
                     prop_assert_eq!(gone, model.remove(&serial).is_some());

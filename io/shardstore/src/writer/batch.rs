@@ -82,6 +82,15 @@ pub(crate) enum Command {
         key: RecordKey,
         answer: Answer<bool>,
     },
+    /// A record of compaction: it is written if what lies at `at` is still needed.
+    Rewrite {
+        header: Header,
+        at: Location,
+        bytes: Arc<[u8]>,
+        answer: Answer<bool>,
+    },
+    /// All that is needed of `log` has been written anew.
+    LetGo { log: u32, answer: Answer<bool> },
 }
 
 /// What to say, and to whom, once a record is durable.
