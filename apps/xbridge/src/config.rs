@@ -16,6 +16,10 @@ const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 #[derive(Debug, Parser, Serialize)]
 #[command(name = "xbridge", version)]
 pub(crate) struct Flags {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub(crate) instead: Option<Instead>,
     /// Configuration file (TOML); its names are those of the options.
     #[arg(long, env = "XBRIDGE_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -47,6 +51,13 @@ pub(crate) struct Flags {
     /// Least level of logs [default: info]; XCLOUD_LOG takes whole filters.
     #[arg(long, env = "XBRIDGE_LOG_LEVEL", value_name = "LEVEL")]
     log_level: Option<String>,
+}
+
+/// What `xbridge` does instead of serving.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub(crate) enum Instead {
+    /// Print the description of the API in OpenAPI 3.1.
+    Openapi,
 }
 
 /// What file, environment and flags say together, unchecked.

@@ -11,7 +11,7 @@ use bridge::bridge::BridgeConfig;
 use bridge::server::{Server, ServerConfig};
 use clap::Parser as _;
 
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Instead};
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -26,6 +26,10 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
+    if let Some(Instead::Openapi) = flags.instead {
+        let text = bridge::http::openapi();
+        return write!(std::io::stdout(), "{text}").context("cannot write the description");
+    }
     let config = Config::load(flags)?;
     runtime::start_logs(config.log_format, &config.log_level)?;
     let metrics = runtime::Metrics::start()?;

@@ -3,21 +3,25 @@
 mod accounts;
 mod blobs;
 mod control;
+mod openapi;
+mod problem;
 mod request;
 mod service;
 mod uploads;
 mod volumes;
+
+use std::sync::LazyLock;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use model::wire::{Problem, ProblemCode, api};
+use model::wire::{Problem, ProblemCode};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::bridge::Bridge;
 use crate::refusal::{Refusal, chain, internal};
@@ -70,36 +74,28 @@ impl IntoResponse for ApiError {
 /// What an endpoint answers.
 pub(crate) type Answer<T> = Result<T, ApiError>;
 
-/// All endpoints of the Bridge.
+/// All endpoints of the Bridge. Each is described where it is written, and served where it is
+/// described, so that there is one list of them.
+fn endpoints() -> OpenApiRouter<Bridge> {
+    service::endpoints()
+        .merge(control::endpoints())
+        .merge(accounts::endpoints())
+        .merge(uploads::endpoints())
+        .merge(volumes::endpoints())
+        .merge(blobs::endpoints())
+}
+
+/// The description of all endpoints in OpenAPI 3.1, as JSON.
+#[must_use]
+pub fn openapi() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| openapi::document(endpoints().into_openapi()));
+    &TEXT
+}
+
+/// Serves all endpoints.
 pub fn router(bridge: Bridge) -> Router {
-    Router::new()
-        .route(api::ABOUT, get(service::about))
-        .route("/healthz", get(service::healthz))
-        .route("/readyz", get(service::readyz))
-        .route("/metrics", get(service::metrics))
-        .route("/v1/hosts/control", get(control::open))
-        .route(api::ACCOUNTS, post(accounts::sign_up))
-        .route(api::SESSIONS, post(accounts::sign_in))
-        .route(
-            api::DEVICES,
-            get(accounts::devices).put(accounts::replace_devices),
-        )
-        .route(api::USAGE, get(accounts::usage))
-        .route(api::REPORTS, post(accounts::report))
-        .route(api::PURGE, post(accounts::purge))
-        .route(api::UPLOADS, post(uploads::plan))
-        .route("/v1/uploads/{upload}", delete(uploads::abandon))
-        .route("/v1/uploads/{upload}/slots", get(uploads::slots))
-        .route("/v1/uploads/{upload}/more", post(uploads::more))
-        .route("/v1/uploads/{upload}/receipts", put(uploads::receipts))
-        .route("/v1/uploads/{upload}/commit", post(uploads::commit))
-        .route(
-            "/v1/volumes/{volume}/root",
-            get(volumes::root).put(volumes::commit),
-        )
-        .route("/v1/volumes/{volume}/roots", get(volumes::roots))
-        .route(api::NODES, get(volumes::nodes).put(volumes::put_nodes))
-        .route("/v1/blobs/{blob}/layout", get(blobs::layout))
+    let (router, _described) = endpoints().split_for_parts();
+    router
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(|_| {

@@ -37,8 +37,8 @@ pub struct ParseIdError {
 
 /// Declares an id: a fixed-size byte string with hexadecimal text and JSON forms.
 macro_rules! id_type {
-    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident, $bytes:literal) => {
+        $(#[doc = $doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         pub struct $name(pub [u8; $bytes]);
 
@@ -90,6 +90,11 @@ macro_rules! id_type {
                 let wrong = ParseIdError { kind: stringify!($name), chars: 2 * $bytes };
                 bytes.try_into().map(Self).map_err(|_| wrong)
             }
+        }
+
+        #[cfg(feature = "openapi")]
+        crate::wire::openapi::text_schema! {
+            $name, concat!("^(?:[0-9a-fA-F]{2}){", $bytes, "}$"), concat!($($doc),*)
         }
 
         impl Serialize for $name {
@@ -172,6 +177,7 @@ id_type!(
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct UnixMs(pub u64);
 

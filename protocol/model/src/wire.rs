@@ -6,6 +6,8 @@
 pub mod api;
 pub mod control;
 pub mod limits;
+#[cfg(feature = "openapi")]
+pub(crate) mod openapi;
 mod problem;
 mod receipt;
 mod schedule;

@@ -4,19 +4,42 @@ use axum::Json;
 use axum::extract::{Request, State};
 use http::StatusCode;
 use model::wire::api::{
-    DeviceListAnswer, NewAccount, Purge, PurgeAnswer, PutDeviceList, Reports, Session, SignIn,
-    Usage,
+    self, DeviceListAnswer, NewAccount, Purge, PurgeAnswer, PutDeviceList, Reports, Session,
+    SignIn, Usage,
 };
 use model::wire::{ProblemCode, Signed};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::request::{OWNER_BYTES_MAX, Peer, STRANGER_BYTES_MAX, SignedIn, json};
-use super::{Answer, ApiError};
+use super::{Answer, ApiError, problem};
 use crate::account::{devices, session, sign_up, usage};
 use crate::bridge::Bridge;
 use crate::delete::purge;
 use crate::{random, report};
 
-/// `POST /v1/accounts`.
+pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
+    OpenApiRouter::new()
+        .routes(routes!(sign_up))
+        .routes(routes!(sign_in))
+        .routes(routes!(devices, replace_devices))
+        .routes(routes!(usage))
+        .routes(routes!(report))
+        .routes(routes!(purge))
+}
+
+type SignedSignIn = Signed<SignIn>;
+type SignedPurge = Signed<Purge>;
+
+/// Opens an account.
+///
+/// The device list is the first one, signed by the identity key. The same again is no error.
+#[utoipa::path(
+    post, path = api::ACCOUNTS,
+    security(()),
+    request_body = NewAccount,
+    responses((status = 204, description = ""), problem::Conflict),
+)]
 pub(crate) async fn sign_up(
     State(bridge): State<Bridge>,
     Peer(peer): Peer,
@@ -33,14 +56,23 @@ pub(crate) async fn sign_up(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v1/sessions`.
+/// Signs in.
+///
+/// With a key on the current device list for 7 days, with the identity key for 15 minutes. A nonce
+/// counts once.
+#[utoipa::path(
+    post, path = api::SESSIONS,
+    security(()),
+    request_body = SignedSignIn,
+    responses((status = 200, description = "", body = Session), problem::Unauthorized, problem::Forbidden),
+)]
 pub(crate) async fn sign_in(
     State(bridge): State<Bridge>,
     Peer(peer): Peer,
     request: Request,
 ) -> Answer<Json<Session>> {
     admit(&bridge, peer)?;
-    let signed: Signed<SignIn> = json(&bridge, request, STRANGER_BYTES_MAX).await?;
+    let signed: SignedSignIn = json(&bridge, request, STRANGER_BYTES_MAX).await?;
     let (context, mut rng) = (bridge.context(), random::fresh()?);
     let session = bridge
         .store()
@@ -59,7 +91,11 @@ fn admit(bridge: &Bridge, peer: std::net::IpAddr) -> Answer<()> {
     ))
 }
 
-/// `GET /v1/devices`.
+/// The current device list.
+#[utoipa::path(
+    get, path = api::DEVICES,
+    responses((status = 200, description = "", body = DeviceListAnswer), problem::NotFound),
+)]
 pub(crate) async fn devices(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -72,7 +108,15 @@ pub(crate) async fn devices(
     Ok(Json(list))
 }
 
-/// `PUT /v1/devices`.
+/// Replaces the device list by its successor.
+///
+/// Its number is the current one plus one, and it names the hash of the current one. A device that
+/// leaves the list is signed out.
+#[utoipa::path(
+    put, path = api::DEVICES,
+    request_body = PutDeviceList,
+    responses((status = 204, description = ""), problem::NotFound, problem::Conflict),
+)]
 pub(crate) async fn replace_devices(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -87,7 +131,11 @@ pub(crate) async fn replace_devices(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /v1/usage`.
+/// What the account uses, and may.
+#[utoipa::path(
+    get, path = api::USAGE,
+    responses((status = 200, description = "", body = Usage)),
+)]
 pub(crate) async fn usage(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -100,7 +148,14 @@ pub(crate) async fn usage(
     Ok(Json(usage))
 }
 
-/// `POST /v1/reports`.
+/// What a client saw of Hosts.
+///
+/// Convicts nobody; lowers their standing for a while.
+#[utoipa::path(
+    post, path = api::REPORTS,
+    request_body = Reports,
+    responses((status = 204, description = "")),
+)]
 pub(crate) async fn report(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -119,13 +174,21 @@ pub(crate) async fn report(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v1/purge`.
+/// Destroys before retention is over.
+///
+/// Signed by the identity key. Blobs without references go with their shards, retired pages go; the
+/// rest stays.
+#[utoipa::path(
+    post, path = api::PURGE,
+    request_body = SignedPurge,
+    responses((status = 200, description = "", body = PurgeAnswer), problem::NotFound, problem::Forbidden),
+)]
 pub(crate) async fn purge(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
     request: Request,
 ) -> Answer<Json<PurgeAnswer>> {
-    let signed: Signed<Purge> = json(&bridge, request, OWNER_BYTES_MAX).await?;
+    let signed: SignedPurge = json(&bridge, request, OWNER_BYTES_MAX).await?;
     let (context, account) = (bridge.context(), owner.account);
     let answer = bridge
         .store()

@@ -4,16 +4,34 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use model::units::{BlobId, PayerKey};
 use model::wire::ProblemCode;
-use model::wire::api::Layout;
+use model::wire::api::{self, Layout};
 use model::wire::limits::SEGMENTS_PER_PAGE_MAX;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::request::{SignedIn, id, number, parameters};
-use super::{Answer, ApiError};
+use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
 use crate::download::layout;
 use crate::random;
 
-/// `GET /v1/blobs/{blob}/layout?first=S&limit=N&payer=K`.
+pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
+    OpenApiRouter::new().routes(routes!(layout))
+}
+
+/// Where a blob's shards lie, with tickets to read them.
+///
+/// Tickets are for Hosts online and offline, and good for 6 hours.
+#[utoipa::path(
+    get, path = api::LAYOUT,
+    params(
+        ("blob" = BlobId, Path, description = "A committed blob, also a retired one"),
+        ("first" = Option<u64>, Query, description = "The first segment; 0 where left out"),
+        ("limit" = Option<u64>, Query, description = "Most segments"),
+        ("payer" = PayerKey, Query, description = "Who signs receipts for the transfers"),
+    ),
+    responses((status = 200, description = "", body = Layout), problem::NotFound),
+)]
 pub(crate) async fn layout(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,

@@ -2,14 +2,28 @@
 
 use axum::extract::{FromRequestParts as _, Request, State, WebSocketUpgrade};
 use axum::response::Response;
-use model::wire::ProblemCode;
 use model::wire::limits::CONTROL_MESSAGE_BYTES_MAX;
+use model::wire::{ProblemCode, api};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::request::Peer;
-use super::{Answer, ApiError};
+use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
 use crate::join::channel;
 
+pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
+    OpenApiRouter::new().routes(routes!(open))
+}
+
+/// Becomes the control channel of a Host: a WebSocket.
+///
+/// What is said on it: docs/spec/wire.md.
+#[utoipa::path(
+    get, path = api::CONTROL,
+    security(()),
+    responses((status = 101, description = "The channel"), problem::Busy),
+)]
 pub(crate) async fn open(
     State(bridge): State<Bridge>,
     Peer(peer): Peer,

@@ -6,13 +6,29 @@ use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
 use metastore::StoreError;
 use model::wire::ProblemCode;
-use model::wire::api::About;
+use model::wire::api::{self, About};
 use model::wire::control::ProtocolVersions;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::{Answer, ApiError};
+use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
 
-/// `GET /v1/bridge`.
+pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
+    OpenApiRouter::new()
+        .routes(routes!(about))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(metrics))
+        .routes(routes!(openapi))
+}
+
+/// What the Bridge says of itself.
+#[utoipa::path(
+    get, path = api::ABOUT,
+    security(()),
+    responses((status = 200, description = "", body = About)),
+)]
 pub(crate) async fn about(State(bridge): State<Bridge>) -> Json<About> {
     let context = bridge.context();
     Json(About {
@@ -26,12 +42,32 @@ pub(crate) async fn about(State(bridge): State<Bridge>) -> Json<About> {
     })
 }
 
-/// `GET /healthz`: the process serves.
+/// This description, in OpenAPI 3.1.
+#[utoipa::path(
+    get, path = api::OPENAPI,
+    security(()),
+    responses((status = 200, description = "", body = Object)),
+)]
+pub(crate) async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], super::openapi())
+}
+
+/// The process serves.
+#[utoipa::path(
+    get, path = "/healthz",
+    security(()),
+    responses((status = 200, description = "", body = String)),
+)]
 pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: the store answers and the Bridge is not shutting down.
+/// The store answers and the Bridge is not shutting down.
+#[utoipa::path(
+    get, path = "/readyz",
+    security(()),
+    responses((status = 200, description = "", body = String)),
+)]
 pub(crate) async fn readyz(State(bridge): State<Bridge>) -> Answer<&'static str> {
     if bridge.stopping().is_cancelled() {
         return Err(ApiError::new(
@@ -47,7 +83,12 @@ pub(crate) async fn readyz(State(bridge): State<Bridge>) -> Answer<&'static str>
     Ok("ready\n")
 }
 
-/// `GET /metrics`, in Prometheus's text format.
+/// Metrics in Prometheus's text format.
+#[utoipa::path(
+    get, path = "/metrics",
+    security(()),
+    responses((status = 200, description = "", body = String), problem::NotFound),
+)]
 pub(crate) async fn metrics(State(bridge): State<Bridge>) -> Answer<impl IntoResponse> {
     let text = bridge
         .config()

@@ -6,11 +6,13 @@ use http::StatusCode;
 use metastore::HostAlias;
 use model::units::UploadId;
 use model::wire::api::{
-    Commit, Committed, More, MoreRequest, Plan, ReceiptPage, SlotPage, UploadRequest,
+    self, Commit, Committed, More, MoreRequest, Plan, ReceiptPage, SlotPage, UploadRequest,
 };
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::request::{OWNER_BYTES_MAX, STRANGER_BYTES_MAX, SignedIn, id, json, parameters};
-use super::{Answer, ApiError};
+use super::{Answer, ApiError, problem};
 use crate::account::session::Owner;
 use crate::bridge::Bridge;
 use crate::context::Context;
@@ -21,7 +23,25 @@ use crate::upload::slots::{PlannedPage, SlotCursor, SlotsError};
 use crate::upload::tickets;
 use crate::upload::{OpenUploadError, abandon, commit, find_open, more, plan, receipts, slots};
 
-/// `POST /v1/uploads`.
+pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
+    OpenApiRouter::new()
+        .routes(routes!(plan))
+        .routes(routes!(abandon))
+        .routes(routes!(slots))
+        .routes(routes!(more))
+        .routes(routes!(receipts))
+        .routes(routes!(commit))
+}
+
+/// Plans an upload: class, Hosts and tickets.
+///
+/// Reserves n shards per segment of the quota. The same request again while the upload is open: the
+/// same plan.
+#[utoipa::path(
+    post, path = api::UPLOADS,
+    request_body = UploadRequest,
+    responses((status = 200, description = "", body = Plan), problem::NotFound, problem::Conflict, problem::QuotaExceeded, problem::TooFewHosts),
+)]
 pub(crate) async fn plan(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -46,7 +66,17 @@ pub(crate) async fn plan(
     }))
 }
 
-/// `GET /v1/uploads/{upload}/slots?cursor=…`.
+/// A page of the slots of an upload.
+///
+/// Hosts are durable before they are answered; the same page again has the same Hosts.
+#[utoipa::path(
+    get, path = api::UPLOAD_SLOTS,
+    params(
+        ("upload" = UploadId, Path, description = "The upload"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses((status = 200, description = "", body = SlotPage), problem::Conflict, problem::UploadState, problem::TooFewHosts),
+)]
 pub(crate) async fn slots(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -107,7 +137,16 @@ async fn slot_page(
     signed.map_err(ApiError::of)
 }
 
-/// `POST /v1/uploads/{upload}/more`.
+/// Spare Hosts for slots whose Host failed or is late.
+///
+/// Outside the zones the segment uses; at most 2 per slot. Naming a Host that was replaced already
+/// gives its replacement again.
+#[utoipa::path(
+    post, path = api::UPLOAD_MORE,
+    request_body = MoreRequest,
+    params(("upload" = UploadId, Path, description = "The upload")),
+    responses((status = 200, description = "", body = More), problem::UploadState),
+)]
 pub(crate) async fn more(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -131,7 +170,16 @@ pub(crate) async fn more(
     Ok(Json(signed.map_err(ApiError::of)?))
 }
 
-/// `PUT /v1/uploads/{upload}/receipts`.
+/// What was stored.
+///
+/// Repeating is no error; receipts may be added later, ids never change. The first receipt of a slot
+/// counts.
+#[utoipa::path(
+    put, path = api::UPLOAD_RECEIPTS,
+    request_body = ReceiptPage,
+    params(("upload" = UploadId, Path, description = "The upload")),
+    responses((status = 204, description = ""), problem::Conflict, problem::UploadState, problem::ReceiptRefused),
+)]
 pub(crate) async fn receipts(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -152,7 +200,15 @@ pub(crate) async fn receipts(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v1/uploads/{upload}/commit`.
+/// Ends an upload by a root that refers to it, in one transaction.
+///
+/// A commit whose root is current or in the history already is answered as before.
+#[utoipa::path(
+    post, path = api::UPLOAD_COMMIT,
+    request_body = Commit,
+    params(("upload" = UploadId, Path, description = "The upload")),
+    responses((status = 200, description = "", body = Committed), problem::OfCommits),
+)]
 pub(crate) async fn commit(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -187,7 +243,14 @@ pub(crate) async fn commit_to(
     outcome.into_answer().map(Json).map_err(ApiError::of)
 }
 
-/// `DELETE /v1/uploads/{upload}`.
+/// Gives an upload up.
+///
+/// Hosts are told "not committed". One that is not open is left as it is.
+#[utoipa::path(
+    delete, path = api::UPLOAD,
+    params(("upload" = UploadId, Path, description = "The upload")),
+    responses((status = 204, description = "")),
+)]
 pub(crate) async fn abandon(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,

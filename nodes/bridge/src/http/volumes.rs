@@ -5,17 +5,31 @@ use axum::extract::{Path, RawQuery, Request, State};
 use http::StatusCode;
 use model::units::{NodeHash, VolumeId};
 use model::wire::ProblemCode;
-use model::wire::api::{Commit, Committed, Nodes, RootAnswer, Roots};
+use model::wire::api::{self, Commit, Committed, Nodes, RootAnswer, Roots};
 use model::wire::limits::{NODES_PER_GET_MAX, ROOTS_PER_PAGE_MAX};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::request::{OWNER_BYTES_MAX, SignedIn, id, json, number, parameters};
 use super::uploads::commit_to;
-use super::{Answer, ApiError};
+use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
 use crate::download::{nodes, roots};
 use crate::upload::commit::CommitTarget;
 
-/// `GET /v1/volumes/{volume}/root`.
+pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
+    OpenApiRouter::new()
+        .routes(routes!(root, put_root))
+        .routes(routes!(roots))
+        .routes(routes!(nodes, put_nodes))
+}
+
+/// The current root of a volume.
+#[utoipa::path(
+    get, path = api::VOLUME_ROOT,
+    params(("volume" = VolumeId, Path, description = "The volume")),
+    responses((status = 200, description = "", body = RootAnswer), problem::NotFound),
+)]
 pub(crate) async fn root(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -29,8 +43,14 @@ pub(crate) async fn root(
     Ok(Json(root))
 }
 
-/// `PUT /v1/volumes/{volume}/root`.
-pub(crate) async fn commit(
+/// The same commit without an upload.
+#[utoipa::path(
+    put, path = api::VOLUME_ROOT,
+    request_body = Commit,
+    params(("volume" = VolumeId, Path, description = "The volume")),
+    responses((status = 200, description = "", body = Committed), problem::OfCommits),
+)]
+pub(crate) async fn put_root(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
     Path(volume): Path<String>,
@@ -41,7 +61,16 @@ pub(crate) async fn commit(
     commit_to(&bridge, owner, CommitTarget::Volume(volume), commit).await
 }
 
-/// `GET /v1/volumes/{volume}/roots?before=SEQ&limit=N`.
+/// Roots of a volume, newest first.
+#[utoipa::path(
+    get, path = api::VOLUME_ROOTS,
+    params(
+        ("volume" = VolumeId, Path, description = "The volume"),
+        ("before" = Option<u64>, Query, description = "Only roots with lower numbers"),
+        ("limit" = Option<u64>, Query, description = "Most roots"),
+    ),
+    responses((status = 200, description = "", body = Roots)),
+)]
 pub(crate) async fn roots(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -61,7 +90,14 @@ pub(crate) async fn roots(
     Ok(Json(roots))
 }
 
-/// `GET /v1/nodes?hash=…&hash=…`.
+/// Sealed pages by their hashes.
+///
+/// Unknown ones are left out; so is, beyond 8 MiB, the rest: ask again.
+#[utoipa::path(
+    get, path = api::NODES,
+    params(("hash" = Vec<NodeHash>, Query, min_items = 1, max_items = 64, description = "The pages' hashes")),
+    responses((status = 200, description = "", body = Nodes), problem::TooLarge),
+)]
 pub(crate) async fn nodes(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,
@@ -80,7 +116,14 @@ pub(crate) async fn nodes(
     Ok(Json(nodes))
 }
 
-/// `PUT /v1/nodes`.
+/// Puts pages that a commit will name.
+///
+/// They are pending for an hour.
+#[utoipa::path(
+    put, path = api::NODES,
+    request_body = Nodes,
+    responses((status = 204, description = ""), problem::HashMismatch, problem::QuotaExceeded),
+)]
 pub(crate) async fn put_nodes(
     State(bridge): State<Bridge>,
     SignedIn(owner): SignedIn,

@@ -30,6 +30,26 @@ pub const USAGE: &str = "/v1/usage";
 pub const REPORTS: &str = "/v1/reports";
 /// `POST` `Signed<`[`Purge`]`>`: [`PurgeAnswer`].
 pub const PURGE: &str = "/v1/purge";
+/// `DELETE`: gives it up.
+pub const UPLOAD: &str = "/v1/uploads/{upload}";
+/// `GET ?cursor=…`: [`SlotPage`].
+pub const UPLOAD_SLOTS: &str = "/v1/uploads/{upload}/slots";
+/// `POST` [`MoreRequest`]: [`More`].
+pub const UPLOAD_MORE: &str = "/v1/uploads/{upload}/more";
+/// `PUT` [`ReceiptPage`].
+pub const UPLOAD_RECEIPTS: &str = "/v1/uploads/{upload}/receipts";
+/// `POST` [`Commit`]: [`Committed`].
+pub const UPLOAD_COMMIT: &str = "/v1/uploads/{upload}/commit";
+/// `GET`: [`RootAnswer`]; `PUT` [`Commit`]: [`Committed`].
+pub const VOLUME_ROOT: &str = "/v1/volumes/{volume}/root";
+/// `GET ?before=…&limit=…`: [`Roots`].
+pub const VOLUME_ROOTS: &str = "/v1/volumes/{volume}/roots";
+/// `GET ?first=…&limit=…&payer=…`: [`Layout`].
+pub const LAYOUT: &str = "/v1/blobs/{blob}/layout";
+/// `GET`: the control channel of a Host ([`super::control`]).
+pub const CONTROL: &str = "/v1/hosts/control";
+/// `GET`: the description of all of this in OpenAPI 3.1.
+pub const OPENAPI: &str = "/openapi.json";
 
 /// At a Host. `PUT` with the header [`SHARD_ID_HEADER`], body a shard: the signed
 /// [`StoreReceipt`](super::StoreReceipt). `GET {SHARDS}/{id}`: the shard. Both carry
@@ -40,6 +60,7 @@ pub const SHARD_ID_HEADER: &str = "shard-id";
 
 /// What a Bridge says of itself to anyone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct About {
     /// Its id.
     pub bridge: BridgeId,
@@ -59,6 +80,7 @@ pub struct About {
 
 /// Opens an account. Repeating it with the same content is no error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewAccount {
     /// The identity key's public half; names the account.
     pub identity: DeviceId,
@@ -68,6 +90,7 @@ pub struct NewAccount {
 
 /// The current device list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeviceListAnswer {
     /// Signed by the identity key.
     pub device_list: Base64,
@@ -77,6 +100,7 @@ pub struct DeviceListAnswer {
 
 /// Replaces the device list by its successor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PutDeviceList {
     /// Signed by the identity key; its number is the current one plus one.
     pub device_list: Base64,
@@ -84,6 +108,7 @@ pub struct PutDeviceList {
 
 /// What a device (or, at recovery, the identity key) signs to get a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignIn {
     /// The account.
     pub account: AccountId,
@@ -103,6 +128,7 @@ impl SignedKind for SignIn {
 
 /// A session.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Session {
     /// Goes into `Authorization: Bearer …`.
     pub token: String,
@@ -120,6 +146,7 @@ impl std::fmt::Debug for Session {
 
 /// Asks for places for one or many blobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UploadRequest {
     /// The volume whose root will refer to them.
     pub volume: VolumeId,
@@ -129,11 +156,13 @@ pub struct UploadRequest {
     #[serde(default)]
     pub class: Option<Class>,
     /// At most [`BLOBS_PER_UPLOAD_MAX`](super::limits::BLOBS_PER_UPLOAD_MAX).
+    #[cfg_attr(feature = "openapi", schema(max_items = 1024))]
     pub blobs: Vec<BlobRequest>,
 }
 
 /// One blob to be stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlobRequest {
     /// A fresh random id.
     pub blob: BlobId,
@@ -145,6 +174,7 @@ pub struct BlobRequest {
 
 /// Where the blobs go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Plan {
     /// The upload.
     pub upload: UploadId,
@@ -158,10 +188,12 @@ pub struct Plan {
 
 /// Slots of some segments: `GET /v1/uploads/{upload}/slots?cursor=…`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SlotPage {
     /// The Hosts that the slots refer to by index.
     pub hosts: Vec<HostAddress>,
     /// At most [`SEGMENTS_PER_PAGE_MAX`](super::limits::SEGMENTS_PER_PAGE_MAX), in order.
+    #[cfg_attr(feature = "openapi", schema(max_items = 64))]
     pub segments: Vec<SegmentSlots>,
     /// Asks for the next page; `None` on the last.
     pub next: Option<String>,
@@ -169,6 +201,7 @@ pub struct SlotPage {
 
 /// A Host and where to dial it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HostAddress {
     /// The Host's key.
     pub host: HostId,
@@ -187,6 +220,7 @@ pub struct HostAddress {
 
 /// The slots of one segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SegmentSlots {
     /// The blob.
     pub blob: BlobId,
@@ -198,6 +232,7 @@ pub struct SegmentSlots {
 
 /// A place for one shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Slot {
     /// Index into the page's Hosts.
     pub host: u16,
@@ -208,13 +243,16 @@ pub struct Slot {
 /// Asks for spare Hosts for slots whose Host failed or is late:
 /// `POST /v1/uploads/{upload}/more`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MoreRequest {
     /// At most [`MORE_SLOTS_MAX`](super::limits::MORE_SLOTS_MAX).
+    #[cfg_attr(feature = "openapi", schema(max_items = 256))]
     pub slots: Vec<FailedSlot>,
 }
 
 /// A slot that needs a spare.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FailedSlot {
     /// The blob.
     pub blob: BlobId,
@@ -228,6 +266,7 @@ pub struct FailedSlot {
 
 /// Spares, one answer per slot asked, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct More {
     /// The Hosts that the slots refer to by index.
     pub hosts: Vec<HostAddress>,
@@ -239,14 +278,17 @@ pub struct More {
 /// What was stored: `PUT /v1/uploads/{upload}/receipts`. Durable when answered; repeating it is
 /// no error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReceiptPage {
     /// At most
     /// [`RECEIPT_SEGMENTS_PER_PAGE_MAX`](super::limits::RECEIPT_SEGMENTS_PER_PAGE_MAX).
+    #[cfg_attr(feature = "openapi", schema(max_items = 256))]
     pub segments: Vec<SegmentReceipts>,
 }
 
 /// What was stored of one segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SegmentReceipts {
     /// The blob.
     pub blob: BlobId,
@@ -261,6 +303,7 @@ pub struct SegmentReceipts {
 /// A new root, with everything it adds and retires: `POST /v1/uploads/{upload}/commit`, or
 /// `PUT /v1/volumes/{volume}/root` where nothing was uploaded. One transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Commit {
     /// The signed root. Its predecessor must be the current one.
     pub root: Base64,
@@ -283,6 +326,7 @@ pub struct Commit {
 
 /// How the references to a blob change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlobChange {
     /// The blob.
     pub blob: BlobId,
@@ -294,6 +338,7 @@ pub struct BlobChange {
 
 /// The answer to a commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Committed {
     /// The root's number.
     pub seq: u64,
@@ -303,6 +348,7 @@ pub struct Committed {
 
 /// A root: `GET /v1/volumes/{volume}/root`, and the facts of a `root_conflict`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RootAnswer {
     /// The signed root.
     pub root: Base64,
@@ -314,13 +360,16 @@ pub struct RootAnswer {
 
 /// Earlier roots, newest first: `GET /v1/volumes/{volume}/roots?before=SEQ&limit=N`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Roots {
     /// At most [`ROOTS_PER_PAGE_MAX`](super::limits::ROOTS_PER_PAGE_MAX).
+    #[cfg_attr(feature = "openapi", schema(max_items = 256))]
     pub roots: Vec<RootAnswer>,
 }
 
 /// Sealed pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Nodes {
     /// At most [`NODES_PER_GET_MAX`](super::limits::NODES_PER_GET_MAX) out,
     /// [`NODES_PER_PUT_MAX`](super::limits::NODES_PER_PUT_MAX) in. Unknown ones are left out.
@@ -329,6 +378,7 @@ pub struct Nodes {
 
 /// A sealed page of a folder or manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeBody {
     /// SHA-256 of the bytes.
     pub hash: NodeHash,
@@ -338,6 +388,7 @@ pub struct NodeBody {
 
 /// Where a blob's shards lie: `GET /v1/blobs/{blob}/layout?first=S&limit=N&payer=K`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Layout {
     /// The blob's length in bytes.
     pub length: u64,
@@ -347,11 +398,13 @@ pub struct Layout {
     pub hosts: Vec<HostAddress>,
     /// In order from `first`; at most
     /// [`SEGMENTS_PER_PAGE_MAX`](super::limits::SEGMENTS_PER_PAGE_MAX).
+    #[cfg_attr(feature = "openapi", schema(max_items = 64))]
     pub segments: Vec<SegmentLayout>,
 }
 
 /// Where the shards of one segment lie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SegmentLayout {
     /// The segment, from 0.
     pub segment: u64,
@@ -361,6 +414,7 @@ pub struct SegmentLayout {
 
 /// Where one shard lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ShardPlace {
     /// Its id as the Bridge knows it; the owner's manifest outranks it.
     pub id: ShardId,
@@ -374,6 +428,7 @@ pub struct ShardPlace {
 
 /// What an owner uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// Bytes of blobs that are referred to or kept as versions.
     pub blob_bytes: u64,
@@ -389,13 +444,16 @@ pub struct Usage {
 
 /// What a client saw of Hosts. A report only queues a check; it convicts nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reports {
     /// At most [`REPORTS_MAX`](super::limits::REPORTS_MAX).
+    #[cfg_attr(feature = "openapi", schema(max_items = 256))]
     pub reports: Vec<Report>,
 }
 
 /// One thing a client saw of a Host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Report {
     /// The Host.
     pub host: HostId,
@@ -411,6 +469,7 @@ pub struct Report {
 
 /// What a Host did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Sighting {
     /// Could not be reached, or stopped answering.
@@ -427,6 +486,7 @@ pub enum Sighting {
 
 /// Destroys before retention is over; signed by the identity key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Purge {
     /// The account.
     pub account: AccountId,
@@ -446,6 +506,7 @@ impl SignedKind for Purge {
 
 /// What was destroyed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PurgeAnswer {
     /// Blobs whose shards are being deleted at their Hosts.
     pub blobs: u64,

@@ -75,6 +75,7 @@ pub enum FromHost {
 
 /// A protocol version spoken, and the oldest one accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProtocolVersions {
     /// Spoken.
     pub version: u16,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// An error as the Bridge and the Hosts answer it, with media type `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[error("{detail} ({code}, HTTP {status})")]
 pub struct Problem {
     /// `urn:xcloud:problem:` and the code.
@@ -35,6 +36,9 @@ macro_rules! problem_codes {
         }
 
         impl ProblemCode {
+            /// Every code that is answered.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
             /// The stable text.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -47,7 +51,9 @@ macro_rules! problem_codes {
                 match self { $(Self::$name => $status,)* Self::Other => 500 }
             }
 
-            const fn title(self) -> &'static str {
+            /// What went wrong, for people.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* Self::Other => "another problem" }
             }
         }
