@@ -1,9 +1,12 @@
 //! `xcore`: rents out spare disk to the owners of a network. `run` is the Host itself, `status`
-//! shows how a running or stopped one is.
+//! shows how a running or stopped one is, `verify` reads every shard of a stopped one, `volumes`
+//! shows where they are kept.
 
 mod config;
 mod run;
 mod status;
+mod verify;
+mod volumes;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -24,15 +27,21 @@ enum Command {
     Run(Box<config::Flags>),
     /// Shows how a Host is, or was when it stopped.
     Status(status::Flags),
+    /// Reads every shard of a Host that does not run, and says which have rotted.
+    Verify(verify::Flags),
+    /// Shows the volumes that a Host has had, or has it forget one.
+    Volumes(volumes::Flags),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(flags) => run::run(&flags),
-        Command::Status(flags) => status::show(&flags),
+        Command::Run(flags) => run::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Status(flags) => status::show(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Verify(flags) => verify::verify(&flags),
+        Command::Volumes(flags) => volumes::volumes(&flags).map(|()| ExitCode::SUCCESS),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Standard error is all that is left to tell it on.
             let told = writeln!(std::io::stderr(), "xcore: {error:#}");

@@ -30,7 +30,8 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
 
 async fn serve(config: HostConfig, key: model::crypto::SigningKey) -> anyhow::Result<()> {
     let stop = runtime::stop_on_signal().context("cannot listen for signals")?;
-    let host = Host::open(config, key, Arc::new(SystemEnvironment))?;
+    let metrics = runtime::Metrics::start()?;
+    let host = Host::open(config, key, Arc::new(SystemEnvironment), Some(metrics))?;
     let (id, bound) = (host.id(), host.bound());
     tracing::info!(host = id.short(), listen = %bound, "serving");
     // The one line on standard output: who serves where.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use host::Status;
+use host::{BridgeShown, JoinState, Status, VolumeShown};
 use serde::Serialize;
 
 use crate::{config, run};
@@ -50,11 +50,19 @@ fn text(shown: &Shown) -> String {
     let Shown { running, status } = shown;
     let state = match (running, status.paused) {
         (true, true) => "running, outside its hours".to_owned(),
+        (true, false) if status.bridges.len() > 1 => {
+            let joined = |bridge: &&BridgeShown| matches!(bridge.join, JoinState::Joined { .. });
+            let joined = status.bridges.iter().filter(joined).count();
+            format!(
+                "running, joined to {joined} of {} bridges",
+                status.bridges.len()
+            )
+        }
         (true, false) => format!("running, {}", status.join),
         (false, _) => "stopped".to_owned(),
     };
     let used = status.live_bytes + status.overhead_bytes;
-    [
+    let mut lines = vec![
         format!("host      {} ({})", status.name, status.host.short()),
         format!("state     {state}"),
         format!("address   {}", status.listen),
@@ -78,12 +86,50 @@ fn text(shown: &Shown) -> String {
             size(status.received_bytes),
             size(status.sent_bytes)
         ),
-    ]
-    .join("\n")
+    ];
+    lines.extend(status.bridges.iter().map(bridge_line));
+    lines.extend(status.volumes.iter().map(volume_line));
+    lines.join("\n")
+}
+
+fn bridge_line(bridge: &BridgeShown) -> String {
+    let held = size(bridge.held_bytes);
+    let of = bridge
+        .quota_bytes
+        .map(|quota| format!(" of {}", size(quota)));
+    let of = of.unwrap_or_default();
+    let (records, url, join) = (bridge.records, &bridge.url, &bridge.join);
+    format!("bridge    {url}: {join}; holds {held}{of} in {records} records")
+}
+
+fn volume_line(volume: &VolumeShown) -> String {
+    let folder = volume.folder.display();
+    let (used, space) = (size(volume.used_bytes), size(volume.space_bytes));
+    let mut line = match (volume.state.as_str(), &volume.reason) {
+        ("away", reason) => {
+            let reason = reason.as_deref().unwrap_or("no reason is known");
+            return format!("volume    {folder}: AWAY: {reason} (id {})", volume.id);
+        }
+        ("read_only", _) => {
+            format!("volume    {folder}: DISK FAILED, takes no more; {used} of {space} used")
+        }
+        _ => format!("volume    {folder}: {used} of {space} used"),
+    };
+    let shards = format!(
+        ", {} free, {} shards",
+        size(volume.free_bytes),
+        volume.shards
+    );
+    line.push_str(&shards);
+    if volume.rotten > 0 {
+        let rotten = format!(", {} ROTTEN", volume.rotten);
+        line.push_str(&rotten);
+    }
+    line
 }
 
 /// Bytes with three digits and a decimal unit.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     let (mut tenths, mut unit) = (bytes.saturating_mul(10), 0);
     while tenths >= 10_000 && unit + 1 < units.len() {

@@ -20,6 +20,7 @@ mod recover;
 mod scrub;
 mod space;
 mod store;
+mod volumes;
 mod writer;
 
 pub use checkpoint::CheckpointError;
@@ -31,5 +32,12 @@ pub use record::{Location, RECORD_HEADER_BYTES};
 pub use recover::{Damage, RecoverError, Recovery};
 pub use scrub::{ScrubProgress, ScrubStep};
 pub use space::{NoSpace, Reservation, Usage};
-pub use store::{Lookup, NewShard, OpenError, RecordKey, ShardCursor, Store, StoreConfig, Stored};
+pub use store::{
+    Lookup, NewShard, OpenError, ParseStoreIdError, RecordKey, ShardCursor, Store, StoreConfig,
+    StoreId, Stored,
+};
+pub use volumes::{
+    KnownError, KnownVolume, PendingError, RemoveError, Room, Seen, VolumeConfig, VolumeState,
+    VolumeStatus, Volumes, VolumesError,
+};
 pub use writer::{PutError, WriteError};

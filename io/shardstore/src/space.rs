@@ -33,6 +33,9 @@ pub enum NoSpace {
         /// Bytes kept free.
         keep_free_bytes: u64,
     },
+    /// No volume is there, or none takes writes.
+    #[error("no volume of this host takes shards now")]
+    NoVolume,
 }
 
 /// What a store takes and has, in bytes.
@@ -52,6 +55,21 @@ pub struct Usage {
     pub records: u64,
     /// Live shards.
     pub shards: u64,
+}
+
+impl Usage {
+    /// What both take and have together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            space_bytes: self.space_bytes.saturating_add(other.space_bytes),
+            live_bytes: self.live_bytes + other.live_bytes,
+            overhead_bytes: self.overhead_bytes + other.overhead_bytes,
+            reserved_bytes: self.reserved_bytes + other.reserved_bytes,
+            free_bytes: self.free_bytes.saturating_add(other.free_bytes),
+            records: self.records + other.records,
+            shards: self.shards + other.shards,
+        }
+    }
 }
 
 /// The counters behind quota and reservations.

@@ -2,6 +2,7 @@
 //! thread over a bounded queue and come back durable.
 
 mod open;
+mod store_id;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,8 +16,9 @@ use bytes::Bytes;
 use model::units::{BridgeId, OwnerTag, Serial, ShardId, ShardSize, ShardSizeError, UnixMs};
 use tokio::sync::{mpsc, oneshot};
 
-use open::{LOG_BYTES_MIN, lock, salt_of, salt_told};
+use open::{LOG_BYTES_MIN, LOGS_FOLDER, lock, salt_of, salt_told};
 pub use open::{OpenError, StoreConfig};
+pub use store_id::{ParseStoreIdError, StoreId};
 
 use crate::durable;
 use crate::index::{Holding, Index, Slot};
@@ -152,7 +154,7 @@ impl Store {
     /// [`OpenError`] where the folder is in use, of another format or unreadable. Damage to
     /// single records is no error: see [`Store::recovery`].
     pub fn open(folder: &Path, config: StoreConfig) -> Result<Self, OpenError> {
-        let logs = folder.join("logs");
+        let logs = folder.join(LOGS_FOLDER);
         std::fs::create_dir_all(&logs).map_err(|source| OpenError::Folder {
             folder: folder.to_owned(),
             source,
@@ -248,6 +250,32 @@ impl Store {
     /// [`WriteError`] where that could not be made durable.
     pub async fn remove(&self, key: RecordKey) -> Result<bool, WriteError> {
         self.flag(|answer| Command::Remove { key, answer }).await
+    }
+
+    /// Forgets the records of `serials` of `bridge`, like [`Store::remove`], and returns how many
+    /// there were. Blocks, and must not be called on an async thread.
+    ///
+    /// # Errors
+    /// [`WriteError`] where that could not be made durable; some may be gone.
+    pub fn remove_all(&self, bridge: BridgeId, serials: &[Serial]) -> Result<u64, WriteError> {
+        let mut removed = 0;
+        for serials in serials.chunks(WRITES_QUEUED_MAX) {
+            let mut answers = Vec::with_capacity(serials.len());
+            for serial in serials {
+                let (answer, answered) = oneshot::channel();
+                let key = RecordKey {
+                    bridge,
+                    serial: *serial,
+                };
+                self.submit_blocking(Command::Remove { key, answer })?;
+                answers.push(answered);
+            }
+            for answered in answers {
+                let was_here = answered.blocking_recv().map_err(|_| WriteError::Closed)??;
+                removed += u64::from(was_here);
+            }
+        }
+        Ok(removed)
     }
 
     /// The shard `id`, ready to be read by ranges; `None` where it is not here. Reads a header.

@@ -42,7 +42,10 @@ async fn measure() {
     let bridge = TestBridge::start(0);
     let space_bytes = 10_000_000_000;
     let mut host = TestHost::start(host::Settings {
-        space_bytes,
+        volumes: vec![host::VolumeSettings {
+            folder: None,
+            space_bytes,
+        }],
         ..settings(data.path(), bridge.port)
     });
     host.joined().await;

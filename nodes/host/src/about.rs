@@ -21,8 +21,11 @@ pub struct About {
     pub agent: String,
     /// Protocol versions.
     pub protocol: ProtocolVersions,
-    /// The Bridge whose tickets it honours.
+    /// The Bridge whose tickets it honours; of several the first that was named.
     pub bridge: Option<BridgeId>,
+    /// All Bridges whose tickets it honours.
+    #[serde(default)]
+    pub bridges: Vec<BridgeId>,
     /// Bytes offered.
     pub space_bytes: u64,
     /// Promised hours.
@@ -37,13 +40,14 @@ pub(crate) fn agent() -> String {
 }
 
 pub(crate) async fn about(State(node): State<Arc<Node>>) -> Json<About> {
-    let settings = node.config.settings();
+    let (settings, links) = (node.config.settings(), node.bridges.all());
     Json(About {
         host: node.id,
         agent: agent(),
         protocol: ProtocolVersions::OURS,
-        bridge: node.bridge.get().copied(),
-        space_bytes: settings.space_bytes,
+        bridge: node.bridges.first_id(),
+        bridges: links.iter().filter_map(|link| link.id()).collect(),
+        space_bytes: settings.space_bytes(),
         schedule: settings.schedule,
         state: node.state(),
     })

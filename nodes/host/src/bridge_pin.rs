@@ -1,29 +1,39 @@
-//! Which Bridge this Host belongs to, and how far it has carried out that Bridge's orders.
+//! Which Bridges this Host belongs to, and how far it has carried out each one's orders.
 //!
-//! The Bridge's key is learned when it is joined for the first time, or told by its URL, and
-//! never changes after: tickets and orders of any other are refused.
+//! A Bridge's key is learned when it is joined for the first time, or told by its URL, and from
+//! then on no other is accepted at that URL. Each Bridge has a file of its own, so that none waits
+//! for another's orders.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use model::units::BridgeId;
+use net::BridgeUrl;
 use serde::{Deserialize, Serialize};
 use shardstore::durable;
 
-const FILE_NAME: &str = "bridge.json";
+const FOLDER: &str = "bridges";
+/// Where the only Bridge was remembered when a Host could have but one.
+const FILE_OF_ONE: &str = "bridge.json";
 const FILE_BYTES_MAX: u64 = 4_096;
+/// Most Bridges that a Host remembers.
+const KNOWN_MAX: usize = 1_024;
 
-/// What is remembered of the Bridge, on disk.
+/// What is remembered of the Bridge at one URL, on disk.
 #[derive(Debug)]
 pub struct BridgePin {
-    path: PathBuf,
+    folder: PathBuf,
+    url: String,
     known: Option<Known>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Known {
     bridge: BridgeId,
+    /// Where it was joined last; unknown for one that is remembered from long ago.
+    #[serde(default)]
+    url: Option<String>,
     orders_done: u64,
 }
 
@@ -57,6 +67,12 @@ pub enum PinError {
         #[source]
         source: io::Error,
     },
+    /// More Bridges than are remembered.
+    #[error("more than {KNOWN_MAX} bridges are remembered in {}; remove files of those that are gone", folder.display())]
+    TooMany {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Another Bridge than before answers.
     #[error(
         "the bridge has key {found}, not {known} as before; this host's shards belong to that one"
@@ -67,45 +83,72 @@ pub enum PinError {
         /// The one that answers.
         found: BridgeId,
     },
+    /// Two URLs lead to one Bridge.
+    #[error("the bridge {found} is joined under another url already; name it once")]
+    Twice {
+        /// The Bridge.
+        found: BridgeId,
+    },
 }
 
 impl BridgePin {
-    /// Reads what the folder `data` holds; `told` is the key that the Bridge's URL names.
+    /// Reads what the folder `data` holds of the Bridges at `urls`, in their order.
     ///
     /// # Errors
-    /// [`PinError`] where the file is unreadable, or names another Bridge than the URL.
-    pub fn open(data: &Path, told: Option<BridgeId>) -> Result<Self, PinError> {
-        let path = data.join(FILE_NAME);
-        let known = read(&path)?;
-        let mut pin = Self { path, known };
-        if let Some(bridge) = told {
-            pin.accept(bridge)?;
-        }
-        Ok(pin)
+    /// [`PinError`] where a file cannot be used.
+    pub fn open_all(data: &Path, urls: &[&BridgeUrl]) -> Result<Vec<Self>, PinError> {
+        let folder = data.join(FOLDER);
+        let made = std::fs::create_dir_all(&folder).and_then(|()| durable::sync_folder_of(&folder));
+        made.map_err(|source| PinError::Write {
+            path: folder.clone(),
+            source,
+        })?;
+        take_over_the_one(data, &folder, urls)?;
+        let known = read_all(&folder)?;
+        urls.iter()
+            .map(|url| {
+                let text = url.to_string();
+                let is_its = |known: &&Known| match url.pinned() {
+                    Some(told) => known.bridge == told,
+                    None => known.url.as_ref() == Some(&text),
+                };
+                let mut pin = Self {
+                    folder: folder.clone(),
+                    known: known.iter().find(is_its).cloned(),
+                    url: text,
+                };
+                if let Some(told) = url.pinned() {
+                    pin.accept(told)?;
+                }
+                Ok(pin)
+            })
+            .collect()
     }
 
     /// The known Bridge.
     #[must_use]
     pub fn bridge(&self) -> Option<BridgeId> {
-        self.known.map(|known| known.bridge)
+        self.known.as_ref().map(|known| known.bridge)
     }
 
     /// The highest order carried out.
     #[must_use]
     pub fn orders_done(&self) -> u64 {
-        self.known.map_or(0, |known| known.orders_done)
+        self.known.as_ref().map_or(0, |known| known.orders_done)
     }
 
-    /// Remembers `bridge`, durably, where none is known yet.
+    /// Remembers `bridge`, durably, where none is known at this URL yet. One that was known at
+    /// another URL before is still known.
     ///
     /// # Errors
-    /// [`PinError::OtherBridge`] where another is known, [`PinError::Write`] where the disk fails.
+    /// [`PinError::OtherBridge`] where another is known, or what is wrong with the file.
     pub fn accept(&mut self, bridge: BridgeId) -> Result<(), PinError> {
-        match self.known {
-            None => self.write(Known {
-                bridge,
-                orders_done: 0,
-            }),
+        match &self.known {
+            None => {
+                let before = read(&path_of(&self.folder, bridge))?;
+                let orders_done = before.map_or(0, |known| known.orders_done);
+                self.write(bridge, orders_done)
+            }
             Some(known) if known.bridge == bridge => Ok(()),
             Some(known) => Err(PinError::OtherBridge {
                 known: known.bridge,
@@ -120,22 +163,71 @@ impl BridgePin {
     /// Those of [`BridgePin::accept`].
     pub(crate) fn done(&mut self, bridge: BridgeId, seq: u64) -> Result<(), PinError> {
         self.accept(bridge)?;
-        self.write(Known {
-            bridge,
-            orders_done: seq,
-        })
+        self.write(bridge, seq)
     }
 
-    fn write(&mut self, known: Known) -> Result<(), PinError> {
-        // Two numbers as JSON: this cannot fail.
-        let bytes = serde_json::to_vec(&known).unwrap_or_default();
-        durable::replace(&self.path, &bytes).map_err(|source| PinError::Write {
-            path: self.path.clone(),
-            source,
-        })?;
+    fn write(&mut self, bridge: BridgeId, orders_done: u64) -> Result<(), PinError> {
+        let known = Known {
+            bridge,
+            url: Some(self.url.clone()),
+            orders_done,
+        };
+        write(&self.folder, &known)?;
         self.known = Some(known);
         Ok(())
     }
+}
+
+/// Moves the file of a Host that could have one Bridge only. Its URL is known where just one is
+/// configured; else the Bridge is known again by its key.
+fn take_over_the_one(data: &Path, folder: &Path, urls: &[&BridgeUrl]) -> Result<(), PinError> {
+    let old = data.join(FILE_OF_ONE);
+    let Some(mut known) = read(&old)? else {
+        return Ok(());
+    };
+    if let [only] = urls
+        && only.pinned().is_none()
+    {
+        known.url = Some(only.to_string());
+    }
+    if !path_of(folder, known.bridge).exists() {
+        write(folder, &known)?;
+    }
+    std::fs::remove_file(&old)
+        .and_then(|()| durable::sync_folder_of(&old))
+        .map_err(|source| PinError::Write { path: old, source })
+}
+
+fn path_of(folder: &Path, bridge: BridgeId) -> PathBuf {
+    folder.join(format!("{bridge}.json"))
+}
+
+fn write(folder: &Path, known: &Known) -> Result<(), PinError> {
+    let path = path_of(folder, known.bridge);
+    // Numbers and text as JSON: this cannot fail.
+    let bytes = serde_json::to_vec(known).unwrap_or_default();
+    durable::replace(&path, &bytes).map_err(|source| PinError::Write { path, source })
+}
+
+fn read_all(folder: &Path) -> Result<Vec<Known>, PinError> {
+    let unreadable = |source| PinError::Read {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut known = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        known.extend(read(&path)?);
+        if known.len() > KNOWN_MAX {
+            return Err(PinError::TooMany {
+                folder: folder.to_owned(),
+            });
+        }
+    }
+    Ok(known)
 }
 
 fn read(path: &Path) -> Result<Option<Known>, PinError> {
@@ -167,16 +259,59 @@ mod tests {
     const ONE: BridgeId = BridgeId([1; 32]);
     const TWO: BridgeId = BridgeId([2; 32]);
 
-    #[test]
-    fn the_first_bridge_stays_the_only_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut pin = BridgePin::open(folder.path(), None).unwrap();
-        assert_eq!((pin.bridge(), pin.orders_done()), (None, 0));
-        pin.done(ONE, 7).unwrap();
-        assert!(matches!(pin.accept(TWO), Err(PinError::OtherBridge { .. })));
+    fn url(text: &str) -> BridgeUrl {
+        text.parse().unwrap()
+    }
 
-        let again = BridgePin::open(folder.path(), None).unwrap();
-        assert_eq!((again.bridge(), again.orders_done()), (Some(ONE), 7));
-        assert!(BridgePin::open(folder.path(), Some(TWO)).is_err());
+    fn open(data: &Path, urls: &[&str]) -> Vec<BridgePin> {
+        let urls: Vec<BridgeUrl> = urls.iter().map(|text| url(text)).collect();
+        BridgePin::open_all(data, &urls.iter().collect::<Vec<_>>()).unwrap()
+    }
+
+    const A: &str = "http://127.0.0.1:1";
+    const B: &str = "http://127.0.0.1:2";
+
+    #[test]
+    fn the_bridge_at_a_url_stays_the_same() {
+        let data = tempfile::tempdir().unwrap();
+        let mut pins = open(data.path(), &[A, B]);
+        assert_eq!((pins[0].bridge(), pins[0].orders_done()), (None, 0));
+        pins[0].done(ONE, 7).unwrap();
+        pins[1].done(TWO, 9).unwrap();
+        assert!(matches!(
+            pins[0].accept(TWO),
+            Err(PinError::OtherBridge { .. })
+        ));
+
+        let again = open(data.path(), &[B, A]);
+        assert_eq!((again[0].bridge(), again[0].orders_done()), (Some(TWO), 9));
+        assert_eq!((again[1].bridge(), again[1].orders_done()), (Some(ONE), 7));
+    }
+
+    #[test]
+    fn a_bridge_that_moved_is_known_by_its_key() {
+        let data = tempfile::tempdir().unwrap();
+        open(data.path(), &[A])[0].done(ONE, 7).unwrap();
+        let mut moved = open(data.path(), &[B]).remove(0);
+        assert_eq!(moved.bridge(), None);
+        moved.accept(ONE).unwrap();
+        assert_eq!(moved.orders_done(), 7);
+        let told = format!("https://{ONE}@bridge.example:7400");
+        assert_eq!(open(data.path(), &[&told])[0].orders_done(), 7);
+    }
+
+    #[test]
+    fn the_file_of_a_host_with_one_bridge_is_taken_over() {
+        for (urls, known) in [(&[A][..], Some(ONE)), (&[A, B][..], None)] {
+            let data = tempfile::tempdir().unwrap();
+            let old = format!("{{\"bridge\":\"{ONE}\",\"orders_done\":5}}");
+            let path = data.path().join(FILE_OF_ONE);
+            durable::replace(&path, old.as_bytes()).unwrap();
+            let mut pin = open(data.path(), urls).remove(0);
+            assert_eq!(pin.bridge(), known);
+            pin.accept(ONE).unwrap();
+            assert_eq!(pin.orders_done(), 5);
+            assert!(!path.exists());
+        }
     }
 }

@@ -1,15 +1,17 @@
 //! Delete: a Bridge's signed, numbered orders, carried out and durable before they are
 //! acknowledged. The only way a shard leaves this Host.
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
-use model::units::{BridgeId, HostId, Serial};
+use std::sync::Arc;
+
+use model::units::BridgeId;
 use model::wire::control::{DeleteReason, Order, OrderKind};
 use model::wire::limits::SERIALS_PER_ORDER_MAX;
 use model::wire::{Signed, SignedError};
-use shardstore::{RecordKey, Store, WriteError};
+use shardstore::RemoveError;
+use tokio::task::spawn_blocking;
 
 use crate::bridge_pin::{BridgePin, PinError};
-use crate::limits::REMOVALS_AT_ONCE_MAX;
+use crate::host::Node;
 
 /// An order that is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +45,11 @@ pub(crate) enum OrderError {
         seq: u64,
         /// Why.
         #[source]
-        source: WriteError,
+        source: RemoveError,
     },
+    /// The Host stops before it is done.
+    #[error("the host is stopping")]
+    Stopping,
     /// It cannot be remembered that the order is done.
     #[error("cannot remember that order {seq} is done")]
     Remember {
@@ -59,8 +64,7 @@ pub(crate) enum OrderError {
 /// Carries out `order` of `bridge` unless that was done before, and returns the highest order
 /// done: all up to it are durable.
 pub(crate) async fn carry_out(
-    store: &Store,
-    host: HostId,
+    node: &Arc<Node>,
     bridge: BridgeId,
     order: &Signed<Order>,
     pin: &mut BridgePin,
@@ -72,7 +76,7 @@ pub(crate) async fn carry_out(
         kind,
         ..
     } = order.open(&bridge.0)?;
-    if by != bridge || to != host {
+    if by != bridge || to != node.id {
         return Err(OrderError::NotForUs);
     }
     let done = pin.orders_done();
@@ -89,36 +93,23 @@ pub(crate) async fn carry_out(
             serials: serials.len(),
         });
     }
-    let removed = remove(store, bridge, &serials)
+    let (named, removing) = (serials.len(), Arc::clone(node));
+    // Records that are not here are gone already; for volumes that are away it is noted.
+    let removed = spawn_blocking(move || removing.volumes.remove(bridge, &serials))
         .await
+        .map_err(|_| OrderError::Stopping)?
         .map_err(|source| OrderError::Remove { seq, source })?;
     pin.done(bridge, seq)
         .map_err(|source| OrderError::Remember { seq, source })?;
     tracing::info!(
+        bridge = bridge.short(),
         seq,
-        named = serials.len(),
+        named,
         removed,
         reason = text(reason),
         "order done"
     );
     Ok(seq)
-}
-
-/// Removes the records of `serials`; those that are not here are done already.
-async fn remove(store: &Store, bridge: BridgeId, serials: &[Serial]) -> Result<u64, WriteError> {
-    let removals: Vec<_> = serials
-        .iter()
-        .map(|serial| {
-            store.remove(RecordKey {
-                bridge,
-                serial: *serial,
-            })
-        })
-        .collect();
-    stream::iter(removals)
-        .buffer_unordered(REMOVALS_AT_ONCE_MAX)
-        .try_fold(0, async |count, removed| Ok(count + u64::from(removed)))
-        .await
 }
 
 const fn text(reason: DeleteReason) -> &'static str {

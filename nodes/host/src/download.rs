@@ -12,9 +12,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use model::units::{ParseIdError, ShardId};
+use model::units::{BridgeId, ParseIdError, ShardId};
 use model::wire::{ProblemCode, TicketPurpose};
-use shardstore::{ReadError, ShardReader};
+use shardstore::{ReadError, Seen, ShardReader};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::about::require_promised_hour;
@@ -32,13 +32,13 @@ pub(crate) async fn get_shard(
     let id: ShardId = id
         .parse()
         .map_err(|error: ParseIdError| Refusal::new(ProblemCode::BadRequest, error.to_string()))?;
-    let (now, bridge) = (node.environment.now(), node.bridge.get().copied());
-    let ticket = ticket::check(&headers, now, &node.id, bridge, TicketPurpose::Read(id))?;
+    let (now, bridges) = (node.environment.now(), &node.bridges);
+    let ticket = ticket::check(&headers, now, &node.id, bridges, TicketPurpose::Read(id))?;
     require_promised_hour(&node)?;
     let turn = Arc::clone(&node.reads).try_acquire_owned();
     let turn =
         turn.map_err(|_| Refusal::new(ProblemCode::Busy, "this host is sending all it can"))?;
-    let shard = find(&node, id).await?;
+    let shard = find(&node, ticket.ticket().bridge, id).await?;
     let shard_bytes = shard.shard_bytes();
     let allowance = node
         .allowances
@@ -60,27 +60,23 @@ pub(crate) async fn get_shard(
     Ok(response)
 }
 
-async fn find(node: &Arc<Node>, id: ShardId) -> Result<ShardReader, Refusal> {
-    let store = Arc::clone(node);
-    let found = tokio::task::spawn_blocking(move || store.store.get(&id)).await;
-    match found {
-        Ok(Ok(Some(shard))) => Ok(shard),
-        Ok(Ok(None)) => Err(Refusal::new(
-            ProblemCode::NotFound,
-            format!("shard {id} is not here"),
-        )),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "shard cannot be looked up");
-            Err(Refusal::new(
-                ProblemCode::Internal,
-                "this host cannot read the shard",
-            ))
-        }
-        Err(_) => Err(Refusal::new(
-            ProblemCode::Unavailable,
-            "this host is stopping",
-        )),
-    }
+async fn find(node: &Arc<Node>, bridge: BridgeId, id: ShardId) -> Result<ShardReader, Refusal> {
+    let looking = Arc::clone(node);
+    let seen = tokio::task::spawn_blocking(move || looking.volumes.look_up(&bridge, &id)).await;
+    let (code, detail) = match seen {
+        Ok(Seen::Here(shard)) => return Ok(shard),
+        Ok(Seen::NotHere) => (ProblemCode::NotFound, format!("shard {id} is not here")),
+        Ok(Seen::Unseen) => (
+            ProblemCode::ShardUnseen,
+            format!("shard {id} may lie on a volume that this host cannot see now"),
+        ),
+        Ok(Seen::Rotten) => (
+            ProblemCode::ShardRotten,
+            format!("shard {id} has rotted on this host's disk"),
+        ),
+        Err(_) => (ProblemCode::Unavailable, "this host is stopping".to_owned()),
+    };
+    Err(Refusal::new(code, detail))
 }
 
 /// A shard on its way out.

@@ -1,44 +1,42 @@
 //! The Host as a whole: what its flows share, how it starts and how it stops.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::routing::{get, put};
 use model::crypto::SigningKey;
-use model::units::{BridgeId, HostId, SHARD_BYTES_MAX};
+use model::units::{HostId, SHARD_BYTES_MAX};
 use model::wire::control::HostState;
 use net::{
     BindError, ConnectError, Dialer, DialerLimits, Identity, IdentityError, Listener, Security,
     ServeLimits,
 };
-use shardstore::{OpenError, Store, StoreConfig};
+use shardstore::{Volumes, VolumesError};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bandwidth::Bandwidth;
 use crate::bridge_pin::{BridgePin, PinError};
+use crate::bridges::{BridgeLink, Bridges};
 use crate::buffers::Buffers;
 use crate::config::HostConfig;
 use crate::environment::Environment;
 use crate::limits::{BODIES_MAX, BODIES_WAITING_MAX, READ_CHUNK_BYTES, READS_MAX};
 use crate::status::{self, JoinState};
 use crate::ticket::Allowances;
-use crate::{about, download, join, upload};
-
-/// Folder of the shard store in a Host's data folder.
-const STORE_FOLDER: &str = "store";
+use crate::{about, download, join, metered, upkeep, upload};
 
 /// A Host that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// Its shards cannot be opened.
-    #[error("cannot open the shard store")]
-    Store(#[from] OpenError),
-    /// What it knows of its Bridge cannot be used.
-    #[error("cannot use what is known of the bridge")]
+    /// Its volumes cannot be opened.
+    #[error("cannot open the volumes")]
+    Volumes(#[from] VolumesError),
+    /// What it knows of its Bridges cannot be used.
+    #[error("cannot use what is known of the bridges")]
     Pin(#[from] PinError),
     /// No certificate can be made of its key.
     #[error("cannot make a certificate of the host's key")]
@@ -57,7 +55,8 @@ pub struct Host {
     node: Arc<Node>,
     listener: Listener,
     dialer: Dialer,
-    pin: BridgePin,
+    /// One for each Bridge, in their order.
+    pins: Vec<BridgePin>,
 }
 
 /// What the flows share.
@@ -68,10 +67,9 @@ pub(crate) struct Node {
     pub(crate) config: HostConfig,
     pub(crate) bound: SocketAddr,
     pub(crate) environment: Arc<dyn Environment>,
-    pub(crate) store: Store,
-    /// The Bridge whose tickets are honoured; empty until one was joined for the first time.
-    pub(crate) bridge: OnceLock<BridgeId>,
-    pub(crate) join_state: watch::Sender<JoinState>,
+    pub(crate) volumes: Volumes,
+    /// The Bridges whose tickets are honoured, each once it was joined for the first time.
+    pub(crate) bridges: Bridges,
     pub(crate) bodies: Arc<Semaphore>,
     pub(crate) bodies_waiting: Semaphore,
     pub(crate) reads: Arc<Semaphore>,
@@ -81,6 +79,9 @@ pub(crate) struct Node {
     pub(crate) bandwidth_down: Bandwidth,
     pub(crate) allowances: Allowances,
     pub(crate) moved: Moved,
+    /// Paces scrub and compaction.
+    pub(crate) upkeep: Bandwidth,
+    pub(crate) metrics: Option<runtime::Metrics>,
 }
 
 /// Bytes of shards moved since the start.
@@ -91,8 +92,8 @@ pub(crate) struct Moved {
 }
 
 impl Host {
-    /// Brings the store back, reads what is known of the Bridge, and binds the data plane.
-    /// Blocks while the store recovers; needs a tokio runtime.
+    /// Brings the volumes back, reads what is known of the Bridges, and binds the data plane.
+    /// Blocks while the volumes recover; needs a tokio runtime.
     ///
     /// # Errors
     /// [`HostError`] names the step that failed.
@@ -100,30 +101,24 @@ impl Host {
         config: HostConfig,
         key: SigningKey,
         environment: Arc<dyn Environment>,
+        metrics: Option<runtime::Metrics>,
     ) -> Result<Self, HostError> {
         let settings = config.settings();
         let identity = Identity::new(&key)?;
         let security = Security::Tls(identity);
         let listener = Listener::bind(settings.listen, security, ServeLimits::default())?;
-        let pin = BridgePin::open(&settings.data, settings.bridge.pinned())?;
-        let store = Store::open(
-            &settings.data.join(STORE_FOLDER),
-            StoreConfig {
-                keep_free_bytes: settings.keep_free_bytes,
-                ..StoreConfig::new(settings.space_bytes)
-            },
-        )?;
-        report_recovery(&store);
+        let urls: Vec<_> = settings.bridges.iter().map(|bridge| &bridge.url).collect();
+        let pins = BridgePin::open_all(&settings.data, &urls)?;
+        let volumes = Volumes::open(&settings.data, settings.volume_configs())?;
         let dialer = Dialer::new(DialerLimits::default())?;
-        let bridge = pin.bridge().map_or_else(OnceLock::new, OnceLock::from);
+        let known: Vec<_> = pins.iter().map(BridgePin::bridge).collect();
         let node = Arc::new(Node {
             id: HostId(key.public()),
             key,
             bound: listener.local_addr(),
             environment,
-            store,
-            bridge,
-            join_state: watch::Sender::new(JoinState::default()),
+            volumes,
+            bridges: Bridges::new(&settings.bridges, &known),
             bodies: Arc::new(Semaphore::new(BODIES_MAX)),
             bodies_waiting: Semaphore::new(BODIES_WAITING_MAX),
             reads: Arc::new(Semaphore::new(READS_MAX)),
@@ -133,13 +128,15 @@ impl Host {
             bandwidth_down: Bandwidth::new(settings.bandwidth_down),
             allowances: Allowances::default(),
             moved: Moved::default(),
+            upkeep: Bandwidth::new(Some(settings.upkeep_bytes_per_s)),
+            metrics,
             config,
         });
         Ok(Self {
             node,
             listener,
             dialer,
-            pin,
+            pins,
         })
     }
 
@@ -155,35 +152,37 @@ impl Host {
         self.node.bound
     }
 
-    /// The Bridge whose tickets are honoured, if one was ever joined.
+    /// How the control channels stand, now and from now on, in the order of the Bridges.
     #[must_use]
-    pub fn bridge(&self) -> Option<BridgeId> {
-        self.node.bridge.get().copied()
+    pub fn join_states(&self) -> Vec<watch::Receiver<JoinState>> {
+        let links = self.node.bridges.all();
+        links.iter().map(|link| link.subscribe()).collect()
     }
 
-    /// How the control channel stands, now and from now on.
-    #[must_use]
-    pub fn join_state(&self) -> watch::Receiver<JoinState> {
-        self.node.join_state.subscribe()
-    }
-
-    /// Serves shards and keeps to the Bridge until `stop` is cancelled; then lets requests under
+    /// Serves shards and keeps to the Bridges until `stop` is cancelled; then lets requests under
     /// way finish and closes the store.
     pub async fn run(self, stop: CancellationToken) {
         let Self {
             node,
             listener,
             dialer,
-            pin,
+            pins,
         } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(listener.serve(router(&node), stop.clone()));
-        tasks.spawn(join::keep_joined(
-            Arc::clone(&node),
-            dialer,
-            pin,
-            stop.clone(),
-        ));
+        for (link, pin) in node.bridges.all().iter().zip(pins) {
+            tasks.spawn(join::keep_joined(
+                Arc::clone(&node),
+                Arc::clone(link),
+                dialer.clone(),
+                pin,
+                stop.clone(),
+            ));
+        }
+        drop(dialer);
+        tasks.spawn(upkeep::watch_volumes(Arc::clone(&node), stop.clone()));
+        tasks.spawn(upkeep::scrub(Arc::clone(&node), stop.clone()));
+        tasks.spawn(upkeep::compact(Arc::clone(&node), stop.clone()));
         tasks.spawn(status::keep_written(Arc::clone(&node), stop));
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
@@ -197,15 +196,43 @@ impl Host {
 }
 
 impl Node {
-    /// How the Host is, as the Bridge is told.
+    /// How the Host is, as anyone is told.
     pub(crate) fn state(&self) -> HostState {
-        let usage = self.store.usage();
+        let usage = self.volumes.usage();
         HostState {
             used_bytes: usage.live_bytes + usage.overhead_bytes,
             free_bytes: usage.free_bytes,
             shards: usage.records,
             paused: self.is_paused(),
+            volumes_away: u32::try_from(self.volumes.away()).unwrap_or(u32::MAX),
+            shards_rotten: self.volumes.bad_shards(),
         }
+    }
+
+    /// How the Host is, as one of its Bridges is told: where there are several or it has a quota,
+    /// what counts is that Bridge's part.
+    pub(crate) fn state_for(&self, link: &BridgeLink) -> HostState {
+        let state = self.state();
+        let is_only = self.bridges.all().len() == 1 && link.quota_bytes.is_none();
+        let Some(bridge) = link.id().filter(|_| !is_only) else {
+            let free_bytes = link.free_bytes(0, state.free_bytes);
+            return HostState {
+                free_bytes,
+                ..state
+            };
+        };
+        let held = self.volumes.held_by(&bridge);
+        HostState {
+            used_bytes: held.bytes,
+            free_bytes: link.free_bytes(held.bytes, state.free_bytes),
+            shards: held.records,
+            ..state
+        }
+    }
+
+    /// Whether shards are on their way in or out.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.bodies.available_permits() < BODIES_MAX || self.reads.available_permits() < READS_MAX
     }
 
     /// Whether now is outside the promised hours.
@@ -242,17 +269,6 @@ fn router(node: &Arc<Node>) -> Router {
         .route("/v1/shards/{id}", get(download::get_shard))
         .route("/v1/about", get(about::about))
         .route("/healthz", get(about::health))
+        .route("/metrics", get(metered::metrics))
         .with_state(Arc::clone(node))
-}
-
-fn report_recovery(store: &Store) {
-    let recovery = store.recovery();
-    if recovery.damaged > 0 || recovery.cut_bytes > 0 || recovery.rebuilt {
-        tracing::warn!(
-            damaged = recovery.damaged,
-            cut_bytes = recovery.cut_bytes,
-            rebuilt = recovery.rebuilt,
-            "shard store recovered"
-        );
-    }
 }

@@ -1,5 +1,5 @@
-//! Join: the control channel to the Bridge, dialled by the Host and kept open. Heartbeats go one
-//! way, orders come the other. While the Bridge is away the Host keeps serving.
+//! Join: the control channel to a Bridge, dialled by the Host and kept open; one for each Bridge.
+//! Heartbeats go one way, orders come the other. While a Bridge is away the Host keeps serving.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::about::agent;
 use crate::bridge_pin::{BridgePin, PinError};
+use crate::bridges::BridgeLink;
 use crate::delete::{self, OrderError};
 use crate::host::Node;
 use crate::limits::{
@@ -66,9 +67,10 @@ pub(crate) enum JoinError {
     Order(#[from] OrderError),
 }
 
-/// Keeps the Host joined until `stop` is cancelled.
+/// Keeps the Host joined to the Bridge of `link` until `stop` is cancelled.
 pub(crate) async fn keep_joined(
     node: Arc<Node>,
+    link: Arc<BridgeLink>,
     dialer: Dialer,
     mut pin: BridgePin,
     stop: CancellationToken,
@@ -77,6 +79,7 @@ pub(crate) async fn keep_joined(
     loop {
         let mut session = Session {
             node: &node,
+            link: &link,
             dialer: &dialer,
             pin: &mut pin,
             joined: false,
@@ -89,7 +92,7 @@ pub(crate) async fn keep_joined(
             pause.reset();
         }
         let after = pause.wait();
-        report(&node, &ended, after);
+        report(&link, &ended, after);
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(after) => {}
@@ -97,11 +100,11 @@ pub(crate) async fn keep_joined(
     }
 }
 
-fn report(node: &Node, ended: &JoinError, after: Duration) {
+fn report(link: &BridgeLink, ended: &JoinError, after: Duration) {
     let reason = with_causes(ended);
     let retry_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-    tracing::warn!(%reason, retry_ms, "not joined; trying again");
-    node.join_state.send_replace(match ended {
+    tracing::warn!(bridge = %link.url, %reason, retry_ms, "not joined; trying again");
+    let state = match ended {
         JoinError::Refused(_) | JoinError::Pin(_) | JoinError::Version { .. } => {
             JoinState::Refused { reason }
         }
@@ -110,7 +113,8 @@ fn report(node: &Node, ended: &JoinError, after: Duration) {
         | JoinError::Malformed(_)
         | JoinError::OutOfOrder { .. }
         | JoinError::Order(_) => JoinState::Away { reason },
-    });
+    };
+    link.change(|now| *now = state);
 }
 
 fn with_causes(error: &JoinError) -> String {
@@ -126,7 +130,8 @@ fn with_causes(error: &JoinError) -> String {
 
 /// One channel, from dialling to its end.
 struct Session<'a> {
-    node: &'a Node,
+    node: &'a Arc<Node>,
+    link: &'a BridgeLink,
     dialer: &'a Dialer,
     pin: &'a mut BridgePin,
     joined: bool,
@@ -140,7 +145,7 @@ struct Welcome {
 impl Session<'_> {
     /// Runs until the channel ends, which it only does by failing.
     async fn run(&mut self) -> JoinError {
-        let endpoint = Endpoint::from(self.node.config.settings().bridge.clone());
+        let endpoint = Endpoint::from(self.link.url.clone());
         let channel = self
             .dialer
             .channel(&endpoint, CONTROL_PATH, &HeaderMap::new())
@@ -193,8 +198,11 @@ impl Session<'_> {
             nonce,
             protocol: ProtocolVersions::OURS,
             agent: agent(),
-            offer: self.node.config.offer(self.node.bound),
-            state: self.node.state(),
+            offer: self
+                .node
+                .config
+                .offer(self.node.bound, self.link.quota_bytes),
+            state: self.node.state_for(self.link),
         };
         let hello = Signed::new(&self.node.key, &hello);
         say(writer, &FromHost::Hello { hello }).await?;
@@ -207,14 +215,18 @@ impl Session<'_> {
         else {
             return Err(unexpected(welcome, "welcome"));
         };
+        if !self.node.bridges.claim(self.link, bridge) {
+            return Err(PinError::Twice { found: bridge }.into());
+        }
         self.pin.accept(bridge)?;
-        self.node.bridge.get_or_init(|| bridge);
         self.joined = true;
         self.catch_up(bridge, orders_done)?;
         tracing::info!(bridge = bridge.short(), zone, "joined");
-        self.node.join_state.send_replace(JoinState::Joined {
-            zone,
-            unreachable: None,
+        self.link.change(|state| {
+            *state = JoinState::Joined {
+                zone,
+                unreachable: None,
+            };
         });
         let heartbeat_ms = heartbeat_ms.clamp(HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX);
         Ok(Welcome {
@@ -275,7 +287,7 @@ impl Session<'_> {
         say(
             writer,
             &FromHost::Heartbeat {
-                state: self.node.state(),
+                state: self.node.state_for(self.link),
             },
         )
         .await
@@ -289,15 +301,14 @@ impl Session<'_> {
     ) -> Result<(), JoinError> {
         match message {
             FromBridge::Order { order } => {
-                let (store, host) = (&self.node.store, self.node.id);
-                let seq = delete::carry_out(store, host, bridge, &order, self.pin).await?;
+                let seq = delete::carry_out(self.node, bridge, &order, self.pin).await?;
                 say(writer, &FromHost::OrdersDone { seq }).await
             }
             FromBridge::Reachability { reachable, detail } => {
                 if !reachable {
                     tracing::warn!(detail, "the bridge cannot reach this host");
                 }
-                self.node.join_state.send_modify(|state| {
+                self.link.change(|state| {
                     if let JoinState::Joined { unreachable, .. } = state {
                         *unreachable = (!reachable).then_some(detail);
                     }

@@ -1,8 +1,8 @@
 //! A Host's side: joins a Bridge, stores shards and serves them.
 //!
-//! [`Host::open`] brings the shard store back and reads what is known of the Bridge;
-//! [`Host::run`] serves the data plane and keeps the control channel until it is told to stop.
-//! The flows are one file each: join, upload, download, delete.
+//! [`Host::open`] brings the volumes back and reads what is known of the Bridges; [`Host::run`]
+//! serves the data plane and keeps the control channels until it is told to stop. The flows are
+//! one file each: join, upload, download, delete; `upkeep` scrubs, compacts and looks for volumes.
 //!
 //! What is absent: no byte of a body is read and none of a shard is sent without a Bridge's
 //! ticket; no receipt is signed before the store said durable; no order is acknowledged before
@@ -11,6 +11,7 @@
 mod about;
 mod bandwidth;
 mod bridge_pin;
+mod bridges;
 mod buffers;
 mod config;
 mod delete;
@@ -20,15 +21,21 @@ mod host;
 mod identity;
 mod join;
 mod limits;
+mod metered;
 mod refusal;
 mod status;
 mod ticket;
+mod upkeep;
 mod upload;
+mod verify;
+mod volumes;
 
 pub use about::About;
 pub use bridge_pin::{BridgePin, PinError};
-pub use config::{HostConfig, HostConfigError, Settings};
+pub use config::{BridgeSettings, HostConfig, HostConfigError, Settings, VolumeSettings};
 pub use environment::{Environment, SystemEnvironment};
 pub use host::{Host, HostError};
 pub use identity::{HostIdentityError, identity};
-pub use status::{JoinState, STATUS_FILE, Status, StatusError};
+pub use status::{BridgeShown, JoinState, STATUS_FILE, Status, StatusError, VolumeShown};
+pub use verify::{RottenShard, Verification, VerifiedVolume, VerifyHostError, verify};
+pub use volumes::{VolumeFound, forget_volume, volumes};

@@ -31,5 +31,16 @@ pub(crate) const HEARTBEAT_MS_MIN: u64 = 100;
 pub(crate) const SCHEDULE_LOOK: Duration = Duration::from_secs(5);
 /// How often the status file is brought up to date.
 pub(crate) const STATUS_EVERY: Duration = Duration::from_secs(2);
-/// Removals of one order that wait for the store at a time.
-pub(crate) const REMOVALS_AT_ONCE_MAX: usize = 256;
+/// How often volumes are looked at: those that are there may have gone, those that are away may
+/// be back.
+pub(crate) const VOLUMES_LOOK: Duration = Duration::from_secs(10);
+/// How often it is looked whether a shard is due to be scrubbed, or a log to be rewritten.
+pub(crate) const UPKEEP_LOOK: Duration = Duration::from_secs(20);
+/// Bytes that are scrubbed in one go.
+pub(crate) const SCRUB_STEP_BYTES: u64 = 4 << 20;
+/// Upkeep gives way to transfers for as long as this, then it does a little all the same.
+pub(crate) const UPKEEP_GIVES_WAY: Duration = Duration::from_secs(5);
+/// Pause between two looks whether transfers are under way.
+pub(crate) const UPKEEP_PAUSE: Duration = Duration::from_millis(100);
+/// A log of which less than this percentage is needed is rewritten.
+pub(crate) const COMPACT_BELOW_PERCENT: u8 = 60;

@@ -8,10 +8,11 @@ use std::{fmt, io};
 use model::units::{BridgeId, HostId, UnixMs};
 use model::wire::Schedule;
 use serde::{Deserialize, Serialize};
-use shardstore::durable;
+use shardstore::{VolumeState, VolumeStatus, durable};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::bridges::BridgeLink;
 use crate::host::Node;
 use crate::limits::STATUS_EVERY;
 
@@ -28,10 +29,16 @@ pub struct Status {
     pub name: String,
     /// Where it serves shards.
     pub listen: SocketAddr,
-    /// The Bridge's id, once known.
+    /// The first Bridge's id, once known.
     pub bridge: Option<BridgeId>,
-    /// How the control channel stands.
+    /// How the control channel to the first Bridge stands.
     pub join: JoinState,
+    /// Every Bridge.
+    #[serde(default)]
+    pub bridges: Vec<BridgeShown>,
+    /// Every volume.
+    #[serde(default)]
+    pub volumes: Vec<VolumeShown>,
     /// Outside its promised hours.
     pub paused: bool,
     /// Promised hours.
@@ -58,7 +65,94 @@ pub struct Status {
     pub at: UnixMs,
 }
 
-/// How the control channel to the Bridge stands.
+/// A Bridge and what it has here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeShown {
+    /// Where it is.
+    pub url: String,
+    /// Its id, once known.
+    pub bridge: Option<BridgeId>,
+    /// How the control channel stands.
+    pub join: JoinState,
+    /// Most that its records may hold, if that is limited.
+    pub quota_bytes: Option<u64>,
+    /// What they hold.
+    pub held_bytes: u64,
+    /// How many they are.
+    pub records: u64,
+}
+
+/// A volume and how it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeShown {
+    /// Its id.
+    pub id: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// `there`, `read_only` or `away`.
+    pub state: String,
+    /// Why it is away.
+    pub reason: Option<String>,
+    /// Most bytes that it takes.
+    pub space_bytes: u64,
+    /// Bytes that it takes on the disk.
+    pub used_bytes: u64,
+    /// Bytes left for new shards.
+    pub free_bytes: u64,
+    /// Shards on it.
+    pub shards: u64,
+    /// Shards that have rotted.
+    pub rotten: u64,
+    /// When the scrub under way began.
+    pub scrub_started: Option<UnixMs>,
+    /// Bytes checked in it.
+    pub scrubbed_bytes: u64,
+    /// When the last whole scrub ended.
+    pub scrub_finished: Option<UnixMs>,
+}
+
+impl VolumeShown {
+    fn of(volume: VolumeStatus) -> Self {
+        let (state, reason) = match volume.state {
+            VolumeState::There => ("there", None),
+            VolumeState::ReadOnly => ("read_only", None),
+            VolumeState::Away { reason } => ("away", Some(reason)),
+        };
+        let usage = volume.usage;
+        Self {
+            id: volume.id.to_string(),
+            folder: volume.folder,
+            state: state.to_owned(),
+            reason,
+            space_bytes: usage.space_bytes,
+            used_bytes: usage.live_bytes + usage.overhead_bytes,
+            free_bytes: usage.free_bytes,
+            shards: usage.shards,
+            rotten: volume.bad_shards,
+            scrub_started: volume.scrub.started,
+            scrubbed_bytes: volume.scrub.bytes,
+            scrub_finished: volume.scrub.finished,
+        }
+    }
+}
+
+impl BridgeShown {
+    fn of(node: &Node, link: &BridgeLink) -> Self {
+        let bridge = link.id();
+        let held = bridge.map(|bridge| node.volumes.held_by(&bridge));
+        let held = held.unwrap_or_default();
+        Self {
+            url: link.url.to_string(),
+            bridge,
+            join: link.state(),
+            quota_bytes: link.quota_bytes,
+            held_bytes: held.bytes,
+            records: held.records,
+        }
+    }
+}
+
+/// How the control channel to a Bridge stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum JoinState {
@@ -150,18 +244,25 @@ impl Status {
         serde_json::from_slice(&bytes).map_err(|source| StatusError::Damaged { path, source })
     }
 
-    fn of(node: &Node) -> Self {
-        let (settings, usage) = (node.config.settings(), node.store.usage());
+    pub(crate) fn of(node: &Node) -> Self {
+        let (settings, usage) = (node.config.settings(), node.volumes.usage());
+        let links = node.bridges.all();
+        let volumes = node.volumes.status();
         let (received_bytes, sent_bytes) = node.moved.totals();
         Self {
             host: node.id,
             name: settings.name.clone(),
             listen: node.bound,
-            bridge: node.bridge.get().copied(),
-            join: node.join_state.borrow().clone(),
+            bridge: node.bridges.first_id(),
+            join: links.first().map(|link| link.state()).unwrap_or_default(),
+            bridges: links
+                .iter()
+                .map(|link| BridgeShown::of(node, link))
+                .collect(),
+            volumes: volumes.into_iter().map(VolumeShown::of).collect(),
             paused: node.is_paused(),
             schedule: settings.schedule,
-            space_bytes: usage.space_bytes,
+            space_bytes: settings.space_bytes(),
             live_bytes: usage.live_bytes,
             overhead_bytes: usage.overhead_bytes,
             reserved_bytes: usage.reserved_bytes,
@@ -176,10 +277,13 @@ impl Status {
 
     /// Whether anything but the clock and what others do to the disk has changed.
     fn differs(&self, other: &Self) -> bool {
-        let plain = |status: &Self| Self {
-            at: UnixMs(0),
-            free_bytes: 0,
-            ..status.clone()
+        let plain = |status: &Self| {
+            let mut plain = status.clone();
+            (plain.at, plain.free_bytes) = (UnixMs(0), 0);
+            for volume in &mut plain.volumes {
+                volume.free_bytes = 0;
+            }
+            plain
         };
         plain(self) != plain(other)
     }
@@ -187,7 +291,6 @@ impl Status {
 
 /// Writes the status whenever it has changed.
 pub(crate) async fn keep_written(node: Arc<Node>, stop: CancellationToken) {
-    let mut joined = node.join_state.subscribe();
     let mut written: Option<Status> = None;
     loop {
         let status = Status::of(&node);
@@ -204,7 +307,7 @@ pub(crate) async fn keep_written(node: Arc<Node>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(STATUS_EVERY) => {}
-            changed = joined.changed() => if changed.is_err() { return },
+            () = node.bridges.news.notified() => {}
         }
     }
 }

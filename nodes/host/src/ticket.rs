@@ -10,6 +10,7 @@ use model::wire::{
     Problem, ProblemCode, Ticket, TicketError, TicketPurpose, ValidTicket, split_ticket_header,
 };
 
+use crate::bridges::Bridges;
 use crate::limits::TICKETS_COUNTED_MAX;
 
 /// The ticket of a request, checked for `purpose` at `host`.
@@ -17,7 +18,7 @@ pub(crate) fn check(
     headers: &HeaderMap,
     now: UnixMs,
     host: &HostId,
-    known_bridge: Option<BridgeId>,
+    bridges: &Bridges,
     purpose: TicketPurpose,
 ) -> Result<ValidTicket, Problem> {
     let value = headers
@@ -35,7 +36,7 @@ pub(crate) fn check(
                 &signed,
                 now,
                 host,
-                |bridge| known_bridge == Some(*bridge),
+                |bridge| bridges.of(bridge).is_some(),
                 purpose,
             )
         })
@@ -49,7 +50,7 @@ fn refused(error: &TicketError) -> Problem {
 /// What every read ticket has moved so far; a ticket serves until its byte limit or its end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Allowances {
-    used: Arc<Mutex<BTreeMap<Serial, Used>>>,
+    used: Arc<Mutex<BTreeMap<(BridgeId, Serial), Used>>>,
 }
 
 #[derive(Debug)]
@@ -61,8 +62,8 @@ struct Used {
 /// Bytes taken from a ticket; what is not spent goes back when dropped.
 #[derive(Debug)]
 pub(crate) struct Allowance {
-    used: Arc<Mutex<BTreeMap<Serial, Used>>>,
-    serial: Serial,
+    used: Arc<Mutex<BTreeMap<(BridgeId, Serial), Used>>>,
+    ticket: (BridgeId, Serial),
     unspent: u64,
 }
 
@@ -74,15 +75,16 @@ impl Allowances {
         bytes: u64,
         now: UnixMs,
     ) -> Result<Allowance, Problem> {
+        let key = (ticket.bridge, ticket.serial);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() >= TICKETS_COUNTED_MAX && !used.contains_key(&ticket.serial) {
+        if used.len() >= TICKETS_COUNTED_MAX && !used.contains_key(&key) {
             used.retain(|_, used| used.expires > now);
             if used.len() >= TICKETS_COUNTED_MAX {
                 let detail = "too many tickets are in use here; try again later";
                 return Err(Problem::new(ProblemCode::Busy, detail));
             }
         }
-        let entry = used.entry(ticket.serial).or_insert(Used {
+        let entry = used.entry(key).or_insert(Used {
             bytes: 0,
             expires: ticket.expires,
         });
@@ -92,10 +94,9 @@ impl Allowances {
             return Err(Problem::new(ProblemCode::TicketRefused, detail));
         }
         entry.bytes += bytes;
-        let serial = ticket.serial;
         Ok(Allowance {
             used: Arc::clone(&self.used),
-            serial,
+            ticket: key,
             unspent: bytes,
         })
     }
@@ -111,7 +112,7 @@ impl Allowance {
 impl Drop for Allowance {
     fn drop(&mut self) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = used.get_mut(&self.serial) {
+        if let Some(entry) = used.get_mut(&self.ticket) {
             entry.bytes = entry.bytes.saturating_sub(self.unspent);
         }
     }

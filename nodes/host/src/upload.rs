@@ -15,12 +15,13 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use model::units::{OwnerTag, ShardId, ShardSize};
 use model::wire::api::SHARD_ID_HEADER;
-use model::wire::{ProblemCode, StoreReceipt, TicketPurpose};
-use shardstore::{NewShard, PutError, RecordKey, Stored, WriteError};
+use model::wire::{Problem, ProblemCode, StoreReceipt, TicketPurpose};
+use shardstore::{NewShard, NoSpace, PutError, RecordKey, Room, Stored, WriteError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::about::require_promised_hour;
+use crate::bridges::QuotaRoom;
 use crate::buffers::Buffer;
 use crate::host::Node;
 use crate::limits::BODY_TURN_WITHIN;
@@ -38,21 +39,13 @@ pub(crate) async fn put_shard(
         return Ok(receipt(&node, &announced, stored));
     }
     let turn = turn(&node).await?;
-    let room = node
-        .store
-        .reserve(announced.size.bytes())
-        .map_err(|error| {
-            Refusal::new(
-                ProblemCode::NoSpace,
-                format!("this host has no space left: {error}"),
-            )
-        })?;
+    let (_quota, room) = room(&node, &announced)?;
     let bytes = receive(&node, body, turn, &announced).await?.into_bytes();
     let now = node.environment.now();
     let shard = NewShard::new(announced.key, announced.id, announced.owner, now, bytes)
         .map_err(|error| Refusal::new(ProblemCode::BadRequest, error.to_string()))?;
     let stored = node
-        .store
+        .volumes
         .put(shard, room)
         .await
         .map_err(|error| not_stored(&error))?;
@@ -77,8 +70,8 @@ fn announced(node: &Node, headers: &HeaderMap) -> Result<Announced, Refusal> {
         let detail = format!("the header `{SHARD_ID_HEADER}` must name the shard");
         Refusal::new(ProblemCode::BadRequest, detail)
     })?;
-    let (now, bridge) = (node.environment.now(), node.bridge.get().copied());
-    let ticket = ticket::check(headers, now, &node.id, bridge, TicketPurpose::Store)?;
+    let (now, bridges) = (node.environment.now(), &node.bridges);
+    let ticket = ticket::check(headers, now, &node.id, bridges, TicketPurpose::Store)?;
     let limit = ticket.ticket().bytes_max;
     if u64::from(size.bytes()) > limit {
         let detail = format!("{} bytes, the ticket is for {limit}", size.bytes());
@@ -121,14 +114,36 @@ fn announced_size(headers: &HeaderMap) -> Result<ShardSize, Refusal> {
 
 /// A retry of what is stored already is answered like the first time, its body unread.
 fn already_stored(node: &Node, announced: &Announced) -> Result<Option<Stored>, Refusal> {
-    match node.store.find(announced.key) {
+    match node.volumes.find(announced.key) {
         Ok(None) => Ok(None),
         Ok(Some((id, stored))) if id == announced.id => Ok(Some(stored)),
         Ok(Some((bound, _))) => Err(serial_bound(bound)),
-        Err(error) => Err(not_stored(&PutError::Write(WriteError::Lookup(Arc::new(
-            error,
-        ))))),
+        Err(error) => Err(not_stored(&PutError::Write(error))),
     }
+}
+
+/// Room in the Bridge's quota and on a volume.
+fn room(node: &Node, announced: &Announced) -> Result<(Option<QuotaRoom>, Room), Refusal> {
+    let bytes = announced.size.bytes();
+    let held = node.volumes.held_by(&announced.key.bridge).bytes;
+    // Its ticket was honoured, so it is one of ours.
+    let quota = match node.bridges.of(&announced.key.bridge) {
+        Some(link) => link.reserve(held, bytes).map_err(|over| {
+            let facts = serde_json::json!({
+                "needed": over.wanted_bytes, "free": over.free_bytes, "quota": over.quota_bytes,
+            });
+            Problem::new(ProblemCode::NoSpace, over.to_string()).with_facts(facts)
+        })?,
+        None => None,
+    };
+    let room = node.volumes.reserve(bytes).map_err(|error| match error {
+        NoSpace::NoVolume => Refusal::new(ProblemCode::Unavailable, error.to_string()),
+        NoSpace::Quota { .. } | NoSpace::FileSystem { .. } => Refusal::new(
+            ProblemCode::NoSpace,
+            format!("this host has no space left: {error}"),
+        ),
+    })?;
+    Ok((quota, room))
 }
 
 /// Waits until one more body may be in memory; the turn lasts until that memory is free again,

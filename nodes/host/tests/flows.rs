@@ -1,5 +1,6 @@
 //! A Host over real sockets between a Bridge and a client: every flow, and every refusal.
 
+mod parts;
 mod rig;
 
 use bytes::Bytes;

@@ -14,6 +14,8 @@ use crate::recover::RecoverError;
 
 /// Smallest log: a file header and one record of the largest shard.
 pub(super) const LOG_BYTES_MIN: u32 = 1 << 21;
+/// Folder of the logs in a store's folder.
+pub(super) const LOGS_FOLDER: &str = "logs";
 const FORMAT_FILE: &str = "format";
 const FORMAT_MAGIC: [u8; 8] = *b"XCSS\x01\0\0\0";
 
@@ -107,24 +109,46 @@ pub(super) fn salt_of(folder: &Path, logs: &Path) -> Result<Salt, OpenError> {
     if let Some(salt) = salt_told(folder).map_err(OpenError::Format)? {
         return Ok(salt);
     }
-    let existing = LogFiles::new(logs.to_owned(), Salt::default()).list()?;
-    let salt = if existing.is_empty() {
-        let mut fresh = Salt::default();
-        getrandom::fill(&mut fresh)
-            .map_err(|error| OpenError::Format(io::Error::other(error.to_string())))?;
-        fresh
-    } else {
-        let mut salts = existing
-            .iter()
-            .filter_map(|log| log::salt_in(&log::path_in(logs, *log)));
-        let unknown = || OpenError::UnknownFormat {
-            folder: folder.to_owned(),
-        };
-        salts.next().ok_or_else(unknown)?
+    let salt = match salt_in_logs(logs)? {
+        Some(salt) => salt,
+        None if LogFiles::new(logs.to_owned(), Salt::default())
+            .list()?
+            .is_empty() =>
+        {
+            fresh()?
+        }
+        None => {
+            return Err(OpenError::UnknownFormat {
+                folder: folder.to_owned(),
+            });
+        }
     };
     let content = [&FORMAT_MAGIC[..], &salt].concat();
     durable::replace(&folder.join(FORMAT_FILE), &content).map_err(OpenError::Format)?;
     Ok(salt)
+}
+
+fn fresh() -> Result<Salt, OpenError> {
+    let mut salt = Salt::default();
+    getrandom::fill(&mut salt)
+        .map_err(|error| OpenError::Format(io::Error::other(error.to_string())))?;
+    Ok(salt)
+}
+
+/// The salt of the store in `folder`, if there is one; changes nothing there.
+pub(super) fn salt_in_folder(folder: &Path) -> io::Result<Option<Salt>> {
+    if let Some(salt) = salt_told(folder)? {
+        return Ok(Some(salt));
+    }
+    Ok(salt_in_logs(&folder.join(LOGS_FOLDER)).ok().flatten())
+}
+
+fn salt_in_logs(logs: &Path) -> Result<Option<Salt>, LogError> {
+    let existing = LogFiles::new(logs.to_owned(), Salt::default()).list()?;
+    let mut salts = existing
+        .iter()
+        .filter_map(|log| log::salt_in(&log::path_in(logs, *log)));
+    Ok(salts.next())
 }
 
 /// What the format file in `folder` says; `None` where there is none, or none of ours.

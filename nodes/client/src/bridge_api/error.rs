@@ -133,6 +133,8 @@ const fn kind_of(code: ProblemCode) -> FailureKind {
         | ProblemCode::Busy
         | ProblemCode::TooSlow
         | ProblemCode::Internal
+        | ProblemCode::ShardUnseen
+        | ProblemCode::ShardRotten
         | ProblemCode::Unavailable => FailureKind::Unavailable,
         ProblemCode::HashMismatch | ProblemCode::ReceiptRefused => FailureKind::Integrity,
         ProblemCode::QuotaExceeded | ProblemCode::NoSpace => FailureKind::Quota,

@@ -58,7 +58,7 @@ impl GetError {
             Self::BadShard | Self::Length { .. } => Sighting::BadShard,
             Self::TooSlow => Sighting::Slow,
             Self::Call(error) => match error.problem().map(|problem| problem.code) {
-                Some(ProblemCode::NotFound) => Sighting::Missing,
+                Some(ProblemCode::NotFound | ProblemCode::ShardRotten) => Sighting::Missing,
                 Some(ProblemCode::Busy | ProblemCode::TooSlow) => Sighting::Slow,
                 Some(ProblemCode::TicketRefused | ProblemCode::Forbidden) => Sighting::Refused,
                 Some(_) | None => Sighting::Silent,

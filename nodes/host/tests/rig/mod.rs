@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::routing::any;
 use bytes::Bytes;
-use host::{Environment, Host, HostConfig, JoinState, Settings};
+use host::{BridgeSettings, Environment, Host, HostConfig, JoinState, Settings, VolumeSettings};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use model::crypto::{Secret, SigningKey, hash_shard};
@@ -259,7 +259,7 @@ pub(crate) struct TestHost {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) endpoint: Endpoint,
     dialer: Dialer,
-    join_state: tokio::sync::watch::Receiver<JoinState>,
+    join_states: Vec<tokio::sync::watch::Receiver<JoinState>>,
     stop: CancellationToken,
     ran: JoinHandle<()>,
 }
@@ -267,10 +267,13 @@ pub(crate) struct TestHost {
 pub(crate) fn settings(data: &Path, bridge_port: u16) -> Settings {
     Settings {
         data: data.to_owned(),
-        bridge: format!("http://127.0.0.1:{bridge_port}").parse().unwrap(),
+        bridges: vec![bridge(bridge_port, None)],
         listen: "127.0.0.1:0".parse().unwrap(),
         addresses: Vec::new(),
-        space_bytes: 268_435_456,
+        volumes: vec![VolumeSettings {
+            folder: None,
+            space_bytes: 268_435_456,
+        }],
         keep_free_bytes: Some(0),
         name: "h1".to_owned(),
         zone: Some("z1".to_owned()),
@@ -278,6 +281,15 @@ pub(crate) fn settings(data: &Path, bridge_port: u16) -> Settings {
         bandwidth_up: None,
         bandwidth_down: None,
         schedule: Schedule::ALWAYS,
+        scrub_within: Duration::from_secs(60),
+        upkeep_bytes_per_s: 1 << 30,
+    }
+}
+
+pub(crate) fn bridge(port: u16, space_bytes: Option<u64>) -> BridgeSettings {
+    BridgeSettings {
+        url: format!("http://127.0.0.1:{port}").parse().unwrap(),
+        space_bytes,
     }
 }
 
@@ -286,8 +298,9 @@ impl TestHost {
         let key = SigningKey::from_seed(&Secret::new([2; 32]));
         let clock = Arc::new(TestClock(AtomicU64::new(MONDAY.0)));
         let config = HostConfig::new(settings).unwrap();
-        let host = Host::open(config, key, Arc::clone(&clock) as Arc<dyn Environment>).unwrap();
-        let (id, join_state) = (host.id(), host.join_state());
+        let environment = Arc::clone(&clock) as Arc<dyn Environment>;
+        let host = Host::open(config, key, environment, None).unwrap();
+        let (id, join_states) = (host.id(), host.join_states());
         let endpoint = Endpoint::Host {
             id,
             addrs: vec![host.bound()],
@@ -300,19 +313,31 @@ impl TestHost {
             clock,
             endpoint,
             dialer,
-            join_state,
+            join_states,
             stop,
             ran,
         }
     }
 
+    /// Waits until it is joined to every Bridge.
     pub(crate) async fn joined(&mut self) {
-        self.join_becomes(|state| matches!(state, JoinState::Joined { .. }))
-            .await;
+        for number in 0..self.join_states.len() {
+            self.join_of(number, |state| matches!(state, JoinState::Joined { .. }))
+                .await;
+        }
     }
 
     pub(crate) async fn join_becomes(&mut self, wanted: impl Fn(&JoinState) -> bool) -> JoinState {
-        let state = timeout(PATIENCE, self.join_state.wait_for(wanted)).await;
+        self.join_of(0, wanted).await
+    }
+
+    /// How the channel to Bridge `number` stands, once it is as wanted.
+    pub(crate) async fn join_of(
+        &mut self,
+        number: usize,
+        wanted: impl Fn(&JoinState) -> bool,
+    ) -> JoinState {
+        let state = timeout(PATIENCE, self.join_states[number].wait_for(wanted)).await;
         state.expect("the host gets there").unwrap().clone()
     }
 

@@ -161,6 +161,12 @@ pub struct HostState {
     pub shards: u64,
     /// Paused by its owner, or outside its hours: takes no new shards.
     pub paused: bool,
+    /// Volumes that it cannot see now; what lies on them is not lost.
+    #[serde(default)]
+    pub volumes_away: u32,
+    /// Shards that have rotted on its disks.
+    #[serde(default)]
+    pub shards_rotten: u64,
 }
 
 /// What a Bridge orders a Host to do. Orders are numbered from 1 per Host, without gaps; the Host

@@ -105,6 +105,10 @@ problem_codes! {
     Busy = "busy", 429, "too many requests";
     /// The sender was slower than the minimum rate.
     TooSlow = "too_slow", 408, "too slow";
+    /// The shard may lie on a volume that the Host cannot see now: not lost, and not there.
+    ShardUnseen = "shard_unseen", 503, "a volume cannot be seen";
+    /// The shard was there and its bytes have changed.
+    ShardRotten = "shard_rotten", 410, "the shard has rotted";
     /// The protocol version is not accepted.
     VersionRefused = "version_refused", 426, "protocol version not accepted";
     /// A fault of the server.

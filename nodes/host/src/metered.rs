@@ -1,0 +1,65 @@
+//! `/metrics`: what the owner of a Host needs to watch it, for callers on this machine only.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use metrics::{counter, gauge};
+use model::wire::ProblemCode;
+use net::ConnectInfo;
+
+use crate::host::Node;
+use crate::refusal::Refusal;
+use crate::status::{JoinState, Status};
+
+/// `GET /metrics`, in Prometheus's text format.
+pub(crate) async fn metrics(
+    State(node): State<Arc<Node>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+) -> Result<Response, Refusal> {
+    if !peer.ip().to_canonical().is_loopback() {
+        let detail = "metrics are for callers on the host's own machine";
+        return Err(Refusal::new(ProblemCode::Forbidden, detail));
+    }
+    let recorded = node.metrics.clone();
+    let recorded = recorded
+        .ok_or_else(|| Refusal::new(ProblemCode::NotFound, "this host records no metrics"))?;
+    record(&Status::of(&node));
+    let media_type = [(CONTENT_TYPE, runtime::Metrics::media_type())];
+    Ok((media_type, recorded.render()).into_response())
+}
+
+fn record(status: &Status) {
+    counter!("xcloud_host_upload_shard_bytes_total").absolute(status.received_bytes);
+    counter!("xcloud_host_download_shard_bytes_total").absolute(status.sent_bytes);
+    gauge!("xcloud_host_paused").set(flag(status.paused));
+    for volume in &status.volumes {
+        let id = || volume.id.clone();
+        gauge!("xcloud_host_volume_there", "volume" => id()).set(flag(volume.state != "away"));
+        gauge!("xcloud_host_volume_space_bytes", "volume" => id()).set(volume.space_bytes as f64);
+        gauge!("xcloud_host_volume_used_bytes", "volume" => id()).set(volume.used_bytes as f64);
+        gauge!("xcloud_host_volume_free_bytes", "volume" => id()).set(volume.free_bytes as f64);
+        gauge!("xcloud_host_volume_shards", "volume" => id()).set(volume.shards as f64);
+        gauge!("xcloud_host_scrub_rotten_shards", "volume" => id()).set(volume.rotten as f64);
+        gauge!("xcloud_host_scrub_checked_bytes", "volume" => id())
+            .set(volume.scrubbed_bytes as f64);
+        let finished = volume.scrub_finished.map_or(0.0, |at| at.0 as f64 / 1e3);
+        gauge!("xcloud_host_scrub_finished_timestamp_seconds", "volume" => id()).set(finished);
+    }
+    for bridge in &status.bridges {
+        let url = || bridge.url.clone();
+        let joined = matches!(bridge.join, JoinState::Joined { .. });
+        gauge!("xcloud_host_join_joined", "bridge" => url()).set(flag(joined));
+        gauge!("xcloud_host_bridge_held_bytes", "bridge" => url()).set(bridge.held_bytes as f64);
+        gauge!("xcloud_host_bridge_records", "bridge" => url()).set(bridge.records as f64);
+        if let Some(quota_bytes) = bridge.quota_bytes {
+            gauge!("xcloud_host_bridge_quota_bytes", "bridge" => url()).set(quota_bytes as f64);
+        }
+    }
+}
+
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
