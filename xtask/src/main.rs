@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod fuzz;
 mod layers;
 mod planet;
 mod test;
@@ -34,6 +35,8 @@ enum Chore {
     Test,
     /// Measure the figures of docs/benchmarks.md
     Bench(bench::Options),
+    /// Try every decoder on what nobody would send
+    Fuzz(fuzz::Options),
     /// Check that dependencies point downwards
     Layers,
     /// Check the text: file lengths, first lines, banned words
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Chore::Planet(options) => planet::run(&root, &options),
         Chore::Test => test::run(&root),
         Chore::Bench(options) => bench::run(&root, &options),
+        Chore::Fuzz(options) => fuzz::run(&root, &options),
         Chore::Layers => layers::check(&root).map(|findings| report(&findings)),
         Chore::Tidy => tidy::check(&root).map(|findings| report(&findings)),
         Chore::Vectors => vectors::check(&root).map(|findings| report(&findings)),

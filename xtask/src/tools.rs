@@ -27,6 +27,31 @@ pub(crate) fn install_missing() -> Result<()> {
     Ok(())
 }
 
+/// The fuzzer's command.
+pub(crate) fn install_cargo_fuzz() -> Result<()> {
+    if runs(crate::cargo().args(["fuzz", "--version"])) {
+        return Ok(());
+    }
+    println!("installing cargo-fuzz");
+    let installed = crate::cargo()
+        .args(["install", "cargo-fuzz", "--locked", "-q"])
+        .status()?;
+    ensure!(installed.success(), "cargo-fuzz not installed");
+    Ok(())
+}
+
+/// A cargo that takes what only nightly compilers do: nightly's own, else ours, told to.
+pub(crate) fn nightly_cargo() -> Command {
+    if runs(Command::new("rustup").args(["run", "nightly", "cargo", "--version"])) {
+        let mut cargo = Command::new("rustup");
+        cargo.args(["run", "nightly", "cargo"]);
+        return cargo;
+    }
+    let mut cargo = crate::cargo();
+    cargo.env("RUSTC_BOOTSTRAP", "1");
+    cargo
+}
+
 pub(crate) fn has_cargo_deny() -> bool {
     runs(crate::cargo().args(["deny", "--version"]))
 }

@@ -31,39 +31,57 @@ pub(crate) fn write(
     end: Location,
 ) -> Result<(), CheckpointError> {
     durable::replace_with(&folder.join(FILE_NAME), |out| {
-        let mut out = Hashing {
-            inner: out,
-            hasher: Sha256::new(),
-        };
-        out.write_all(&MAGIC)?;
-        out.write_all(salt)?;
-        out.location(end)?;
-        out.number(index.live_bytes)?;
-        out.slots(&index.records)?;
-        out.slots(&index.shards)?;
-        out.shared(&index.shared)?;
-        out.logs(&index.logs)?;
-        out.bridges(&index.bridges)?;
-        let sum = out.hasher.clone().finalize();
-        out.inner.write_all(&sum)
+        write_to(out, salt, index, end)
     })?;
     Ok(())
+}
+
+pub(crate) fn write_to(
+    out: &mut dyn Write,
+    salt: &Salt,
+    index: &Index,
+    end: Location,
+) -> io::Result<()> {
+    let mut out = Hashing {
+        inner: out,
+        hasher: Sha256::new(),
+    };
+    out.write_all(&MAGIC)?;
+    out.write_all(salt)?;
+    out.location(end)?;
+    out.number(index.live_bytes)?;
+    out.slots(&index.records)?;
+    out.slots(&index.shards)?;
+    out.shared(&index.shared)?;
+    out.logs(&index.logs)?;
+    out.bridges(&index.bridges)?;
+    let sum = out.hasher.clone().finalize();
+    out.inner.write_all(&sum)
 }
 
 /// Reads the last checkpoint; `None` where there is none that holds.
 pub(crate) fn read(folder: &Path, salt: &Salt) -> Option<(Index, Location)> {
     let file = File::open(folder.join(FILE_NAME)).ok()?;
     let bytes_left = file.metadata().ok()?.len();
-    let mut input = Input {
-        inner: BufReader::with_capacity(1 << 16, file),
-        hasher: Sha256::new(),
-        bytes_left,
-    };
-    let found = input.index(salt);
+    let found = read_from(BufReader::with_capacity(1 << 16, file), bytes_left, salt);
     if found.is_none() {
         tracing::warn!("index checkpoint is damaged; the logs are read instead");
     }
     found
+}
+
+/// Reads a checkpoint of `bytes_left` bytes.
+pub(crate) fn read_from(
+    inner: impl Read,
+    bytes_left: u64,
+    salt: &Salt,
+) -> Option<(Index, Location)> {
+    let mut input = Input {
+        inner,
+        hasher: Sha256::new(),
+        bytes_left,
+    };
+    input.index(salt)
 }
 
 struct Hashing<'a> {
@@ -134,13 +152,13 @@ impl Hashing<'_> {
     }
 }
 
-struct Input {
-    inner: BufReader<File>,
+struct Input<R> {
+    inner: R,
     hasher: Sha256,
     bytes_left: u64,
 }
 
-impl Input {
+impl<R: Read> Input<R> {
     fn index(&mut self, salt: &Salt) -> Option<(Index, Location)> {
         let mut index = Index::new(*salt);
         if self.array()? != MAGIC || &self.array()? != salt {

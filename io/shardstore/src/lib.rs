@@ -11,6 +11,8 @@
 
 mod checkpoint;
 mod compact;
+#[cfg(feature = "decoders")]
+pub mod decoders;
 pub mod durable;
 mod index;
 mod log;

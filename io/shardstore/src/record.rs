@@ -21,7 +21,8 @@ pub(crate) type Salt = [u8; 16];
 
 const MAGIC: [u8; 4] = *b"XCSR";
 const VERSION: u8 = 1;
-const CHECKED_BYTES: usize = 176;
+/// Bytes of a header before its checksum.
+pub(crate) const CHECKED_BYTES: usize = 176;
 const RESERVED_BYTES: usize = 24;
 /// Logs are numbered from 1.
 const NOWHERE: Location = Location { log: 0, offset: 0 };
@@ -248,7 +249,7 @@ pub(crate) fn location(input: &mut Reader<'_>) -> Option<Location> {
     })
 }
 
-fn checksum(salt: &Salt, at: Location, checked: &[u8]) -> [u8; 16] {
+pub(crate) fn checksum(salt: &Salt, at: Location, checked: &[u8]) -> [u8; 16] {
     let digest = Sha256::new()
         .chain_update(salt)
         .chain_update(at.log.to_le_bytes())

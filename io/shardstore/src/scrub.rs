@@ -351,6 +351,31 @@ fn decode(bytes: &[u8], salt: &Salt) -> Option<(State, BTreeSet<Location>)> {
     Some((state, bad))
 }
 
+/// What the fuzzer calls: what was read is written.
+#[cfg(feature = "decoders")]
+pub(crate) fn read_and_write(bytes: &[u8], salt: &Salt) -> bool {
+    let Some((state, bad)) = decode(bytes, salt) else {
+        return false;
+    };
+    let again = decode(&encode(&state, &bad, salt), salt);
+    let same = again.is_some_and(|(again, places)| {
+        (again.progress, again.cursor, places) == (state.progress, state.cursor, bad)
+    });
+    assert!(same, "another state after writing");
+    true
+}
+
+/// The file of a scrub under way.
+#[cfg(feature = "decoders")]
+pub(crate) fn example(salt: &Salt) -> Vec<u8> {
+    let at = Location { log: 3, offset: 64 };
+    let state = State {
+        cursor: Some(Slot { hash: 8, at }),
+        ..State::default()
+    };
+    encode(&state, &BTreeSet::from([at]), salt)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
