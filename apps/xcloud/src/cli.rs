@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use model::formats::shape::Class;
+use model::units::UploadId;
 use net::BridgeUrl;
 
 /// Keep files in an encrypted cloud of other people's disks.
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// Sum up what lies below a path
     Du(OptionalPathArgs),
+    /// List uploads that were interrupted and that `put` goes on with, or give one up
+    Uploads(UploadsArgs),
     /// Show which Hosts keep a file
     Where(PathArgs),
     /// Print a completion script for a shell
@@ -101,6 +104,14 @@ pub(crate) struct PutArgs {
     /// `-` reads standard input
     #[arg(required = true, num_args = 2.., value_names = ["LOCAL", "REMOTE"], value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<OsString>,
+}
+
+/// `xcloud uploads`.
+#[derive(Args, Debug)]
+pub(crate) struct UploadsArgs {
+    /// Give this one up; what Hosts have of it is deleted
+    #[arg(long, value_name = "ID")]
+    pub(crate) drop: Option<UploadId>,
 }
 
 /// `xcloud get`.
@@ -201,6 +212,8 @@ mod tests {
             "xcloud mv /a /b /c",
             "xcloud rm --purge --mnemonic-file F /a",
             "xcloud du",
+            "xcloud uploads --json",
+            "xcloud uploads --drop 00112233445566778899aabbccddeeff",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
@@ -217,6 +230,7 @@ mod tests {
             "xcloud init --bridge http://127.0.0.1:1 --mnemonic-file F",
             "xcloud put --class coded:8/4 a /",
             "xcloud rm --mnemonic-file F /a",
+            "xcloud uploads --drop 0011",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -6,6 +6,7 @@ mod download;
 mod join;
 mod list;
 mod locate;
+mod unfinished;
 mod upload;
 
 use std::ffi::OsStr;
@@ -43,6 +44,7 @@ pub(crate) async fn run(cli: Cli, printer: Printer) -> Result<Exit, Failure> {
         Command::Mv(args) => Box::pin(arrange::mv(&drive, args, printer)).await,
         Command::Cp(args) => Box::pin(arrange::cp(&drive, args, printer)).await,
         Command::Rm(args) => Box::pin(delete::rm(&drive, args, printer)).await,
+        Command::Uploads(args) => Box::pin(unfinished::uploads(&drive, args, printer)).await,
         Command::Where(args) => Box::pin(locate::locate(&drive, args, printer)).await,
         Command::Init(_) | Command::Completions { .. } => Ok(Exit::Done),
     };

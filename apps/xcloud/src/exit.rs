@@ -8,6 +8,7 @@ use client::drive::delete::{PurgeError, RemoveError};
 use client::drive::download::GetError;
 use client::drive::join::JoinError;
 use client::drive::locate::LocateError;
+use client::drive::unfinished::UnfinishedError;
 use client::drive::upload::PutError;
 use client::drive::{HomeError, OpenError, PathError, ReadError};
 use client::transfer::FailureKind;
@@ -154,6 +155,7 @@ failure_by_kind!(
     OpenError,
     PurgeError,
     PutError,
+    UnfinishedError,
     ReadError,
     RemoveError,
 );

@@ -51,6 +51,8 @@ fn run(cli: Cli, printer: Printer) -> Result<Exit, Failure> {
         .build()?;
     let exit = runtime.block_on(async {
         tokio::select! {
+            // A command that hears of the end itself has something to say about it.
+            biased;
             done = commands::run(cli, printer) => done,
             () = signals::asked_to_end() => Ok(Exit::Interrupted),
         }

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the test vectors of docs/spec/{crypto,formats,tree}.md from the text of those pages.
+"""Makes the test vectors of docs/spec/{crypto,formats,journal,tree}.md from the text of those pages.
 
 This is an implementation of its own: the standard library and `cryptography`, nothing else. It
 never runs the Rust code, which is compared with what is written here.
 
-    make.py           writes crypto.json, formats.json and tree.json beside itself
+    make.py           writes crypto.json, formats.json, journal.json and tree.json beside itself
     make.py --check   compares them with what it would write; exit code 1 where they differ
 """
 
@@ -342,6 +342,57 @@ def formats_vectors():
     }
 
 
+# --- journal.md ----------------------------------------------------------------------------
+
+
+UPLOAD = sha256(b"upload")[:16]
+
+
+def journal_file(path, size):
+    times = struct.pack("<qIqI", -7, 999_999_999, 1_700_000_000, 5)
+    place = struct.pack("<IQQ", 0o640, 66_306, 2**40 + 1)
+    return prefixed(path) + struct.pack("<Q", size) + times + place + sha256(b"file secret")
+
+
+def journal_start(blobs):
+    body = b"\x01" + struct.pack("<Q", 1_700_000_000_000) + sha256(b"payer")
+    body += struct.pack("<HHHHH", 0, 0, 2, 3, len(blobs))
+    for number, files in enumerate(blobs):
+        blob, secret = sha256(b"blob%d" % number)[:16], sha256(b"blob secret")
+        body += blob + secret + struct.pack("<H", len(files)) + b"".join(files)
+    return body
+
+
+def journal_segment(kind, blob, segment, items):
+    return struct.pack("<BHQH", kind, blob, segment, len(items)) + b"".join(items)
+
+
+def journal_vectors():
+    small = [journal_file(b"/home/ann/a", 5), journal_file("/home/ann/\u00fc".encode(), 6)]
+    large = [journal_file(b"/film", 2 * SHARD_MAX + 1)]
+    ids = [sha256(bytes([shard])) for shard in range(3)]
+    receipts = [b"\x01" + pattern(189), b"\x00", b"\x01" + pattern(189)]
+    records = [
+        journal_start([small, large]),
+        journal_segment(2, 0, 0, ids),
+        journal_segment(2, 1, 1, ids),
+        journal_segment(3, 1, 1, receipts),
+        struct.pack("<BHHQ", 4, 1, 1, 1),
+    ]
+    key, scope = expand(DEVICE, b"journal"), ACCOUNT + VOLUME + UPLOAD
+    file = b"XCUJ\x01" + UPLOAD
+    for number, record in enumerate(records):
+        file += prefixed(seal(key, b"ujournal" + scope + struct.pack("<Q", number), record))
+    return {
+        "device_seed": DEVICE.hex(),
+        "account": ACCOUNT.hex(),
+        "volume": VOLUME.hex(),
+        "upload": UPLOAD.hex(),
+        "records": [record.hex() for record in records],
+        "file": file.hex(),
+    }
+
+
 # --- tree.md -------------------------------------------------------------------------------
 
 
@@ -417,7 +468,12 @@ def tree_vectors():
 
 def main():
     here = pathlib.Path(__file__).resolve().parent
-    files = {"crypto": crypto_vectors(), "formats": formats_vectors(), "tree": tree_vectors()}
+    files = {
+        "crypto": crypto_vectors(),
+        "formats": formats_vectors(),
+        "journal": journal_vectors(),
+        "tree": tree_vectors(),
+    }
     differ = False
     for name, vectors in files.items():
         path = here / f"{name}.json"

@@ -14,6 +14,7 @@ pub mod delete;
 pub mod download;
 mod home;
 pub mod join;
+mod journals;
 pub mod list;
 pub mod locate;
 mod open;
@@ -21,6 +22,7 @@ mod pages;
 mod path;
 mod read;
 pub mod slash;
+pub mod unfinished;
 pub mod upload;
 mod watch;
 

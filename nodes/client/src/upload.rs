@@ -2,10 +2,12 @@
 //!
 //! The stages run side by side, with memory as the only queue between them: the plan is fetched
 //! ahead ([`plan`]), one segment at a time is read, coded and hashed ([`prepare`]), several are on
-//! their way ([`segment`]), their receipts go to the Bridge in pages. Nothing is ever encrypted
-//! twice: a segment's shards are made once and sent as they are, also to spares.
+//! their way ([`segment`]), their receipts go to the Bridge in pages. A segment's shards are made
+//! once and sent as they are, also to spares. An upload that is to survive an interruption writes
+//! a [`log`]; another run passes over what is stored, and makes the rest again byte for byte.
 
 mod error;
+mod log;
 mod pace;
 mod plan;
 mod prepare;
@@ -14,12 +16,14 @@ mod segment;
 mod source;
 mod spare;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::formats::SealedPage;
+use model::formats::journal::JournalSegment;
 use model::formats::manifest::ManifestBuilder;
-use model::formats::shape::{Class, Shape};
-use model::units::{BlobId, NodeHash, PayerKey, UnixMs, UploadId, VolumeId};
+use model::formats::shape::{Class, Segment, Shape};
+use model::units::{BlobId, NodeHash, PayerKey, ShardId, UnixMs, UploadId, VolumeId};
 use model::wire::Base64;
 use model::wire::api::{
     BlobRequest, NodeBody, Nodes, Plan, ReceiptPage, SegmentReceipts, UploadRequest,
@@ -31,8 +35,11 @@ use crate::transfer::reports::{COURTESY, ReportBook};
 use crate::transfer::window::Window;
 use crate::transfer::{Progress, Transfer};
 pub use error::UploadError;
+pub(crate) use error::ends_upload;
+use log::write_down;
+pub use log::{LogError, LogPosition, Logged, LoggedSegment, SegmentLog};
 pub use plan::PlanError;
-use plan::{PlanFeed, check_class};
+use plan::{Place, PlanFeed, check_class};
 use prepare::{Cut, PreparedSegment, prepare};
 use segment::{Road, SentSegment, send_segment};
 pub use source::{BlobSource, Ciphertext, EncryptedFile, InMemory, ReadError};
@@ -110,25 +117,70 @@ impl Uploader {
         request: StoreRequest,
         progress: &Arc<Progress>,
     ) -> Result<StagedUpload, UploadError> {
-        let plan = self.plan(&request).await?;
-        let id = plan.upload;
-        let stored = match Upload::begin(&self.transfer, request, plan, progress) {
-            Ok(upload) => upload.run().await,
-            Err(error) => Err(error),
-        };
-        if stored.is_err() {
-            let given_up = timeout(COURTESY, self.transfer.api().abandon(&id)).await;
-            if !matches!(given_up, Ok(Ok(()))) {
-                tracing::debug!("the bridge was not told that the upload ended");
-            }
+        let plan = self.plan(&request, self.fresh_payer()).await?;
+        self.store_planned(request, plan, None, progress).await
+    }
+
+    /// As [`store`](Self::store), by a plan that is there already. Written down in `logged`, another
+    /// run can go on: with the same plan, the same secrets and the same content.
+    ///
+    /// # Errors
+    /// [`UploadError`]; the upload is given up, but for one that is written down and
+    /// [may go on](UploadError::may_go_on).
+    pub async fn store_planned(
+        &self,
+        request: StoreRequest,
+        plan: Plan,
+        logged: Option<Logged>,
+        progress: &Arc<Progress>,
+    ) -> Result<StagedUpload, UploadError> {
+        let (id, is_logged) = (plan.upload, logged.is_some());
+        let stored = self.run(request, plan, logged, progress).await;
+        if let Err(error) = &stored
+            && !(is_logged && error.may_go_on())
+        {
+            self.abandon(&id).await;
         }
         stored
     }
 
-    async fn plan(&self, request: &StoreRequest) -> Result<Plan, UploadError> {
+    async fn run(
+        &self,
+        request: StoreRequest,
+        plan: Plan,
+        logged: Option<Logged>,
+        progress: &Arc<Progress>,
+    ) -> Result<StagedUpload, UploadError> {
+        let mut upload = Upload::begin(&self.transfer, request, plan, progress)?;
+        if let Some(Logged { log, known }) = logged {
+            upload.road.log = Some(log);
+            upload.known = known;
+        }
+        upload.run().await
+    }
+
+    /// Tells the Bridge that an upload will not be committed, as a courtesy.
+    pub async fn abandon(&self, upload: &UploadId) {
+        let given_up = timeout(COURTESY, self.transfer.api().abandon(upload)).await;
+        if !matches!(given_up, Ok(Ok(()))) {
+            tracing::debug!("the bridge was not told that the upload ended");
+        }
+    }
+
+    /// A key for the payer of one upload, which nobody can link to the account.
+    #[must_use]
+    pub fn fresh_payer(&self) -> PayerKey {
+        PayerKey(self.transfer.environment().fresh_key().public())
+    }
+
+    /// Asks for places. The same request again gives the same plan, while its upload is open.
+    ///
+    /// # Errors
+    /// [`UploadError::Plan`].
+    pub async fn plan(&self, request: &StoreRequest, payer: PayerKey) -> Result<Plan, UploadError> {
         let wanted = UploadRequest {
             volume: request.volume,
-            payer: PayerKey(self.transfer.environment().fresh_key().public()),
+            payer,
             class: request.class,
             blobs: request.blobs.iter().map(BlobSource::request).collect(),
         };
@@ -145,6 +197,8 @@ struct Upload {
     road: Road,
     feed: PlanFeed,
     blobs: Vec<(BlobSource, Shape)>,
+    /// Segments of which an earlier run sent something.
+    known: BTreeMap<LoggedSegment, JournalSegment>,
     running: JoinSet<Result<Done, UploadError>>,
     /// Manifest pages of the blobs that are done, and their bytes.
     pages: Vec<SealedPage>,
@@ -153,6 +207,9 @@ struct Upload {
     window: Window,
     staged: StagedUpload,
 }
+
+/// A segment to be sent, once its log is durable up to a position.
+type Ready = (PreparedSegment, LogPosition);
 
 /// What a task of an upload came to.
 enum Done {
@@ -192,9 +249,11 @@ impl Upload {
                 transfer: transfer.clone(),
                 spares,
                 progress,
+                log: None,
             },
             feed: PlanFeed::new(transfer.api().clone(), plan.upload, plan.slots),
             blobs,
+            known: BTreeMap::new(),
             running: JoinSet::new(),
             pages: Vec::new(),
             page_bytes: 0,
@@ -234,15 +293,32 @@ impl Upload {
         for index in 0..shape.segments() {
             let now = self.road.transfer.environment().now();
             let places = self.feed.next(blob, shape, index, now).await?;
-            let (segment, read_on) = self.prepare(blob, shape, index, content).await?;
-            content = read_on;
-            for page in manifest.push(&segment.ids).map_err(failed)? {
+            let segment = shape.segment(index).ok_or(UploadError::Interrupted)?;
+            let ids = match self.known.remove(&(blob, index)) {
+                Some(known) if known.stored => {
+                    let skipped = content.skip(segment.length.into());
+                    skipped.map_err(|source| UploadError::Read { blob, source })?;
+                    self.take_over(blob, segment, known)
+                }
+                known => {
+                    let cut = Cut {
+                        blob,
+                        class: shape.class(),
+                        segment,
+                        is_last: index + 1 == shape.segments(),
+                        known_ids: known.map(|known| known.ids),
+                    };
+                    let (ready, read_on) = self.prepare(cut, content).await?;
+                    content = read_on;
+                    let ids = ready.0.ids.clone();
+                    self.send(places, ready);
+                    ids
+                }
+            };
+            for page in manifest.push(&ids).map_err(failed)? {
                 self.page_bytes += page.bytes().len();
                 self.pages.push(page);
             }
-            let sending = send_segment(self.road.clone(), places, segment);
-            self.running
-                .spawn(async move { sending.await.map(Done::Segment) });
         }
         let manifest = manifest.finish().map_err(failed)?;
         self.staged.blobs.push(StoredBlob {
@@ -256,22 +332,47 @@ impl Upload {
         Ok(())
     }
 
+    /// Counts a segment that an earlier run stored; returns its ids.
+    fn take_over(&mut self, blob: BlobId, segment: Segment, known: JournalSegment) -> Vec<ShardId> {
+        let (progress, length) = (&self.road.progress, u64::from(segment.length));
+        for counter in [
+            &progress.bytes_encrypted,
+            &progress.bytes_stored,
+            &progress.bytes_resumed,
+            &progress.bytes_kept,
+        ] {
+            counter.add(length);
+        }
+        if !known.receipts.is_empty() {
+            let receipts = known.receipts.into_iter();
+            self.hand_in(SegmentReceipts {
+                blob,
+                segment: segment.index,
+                ids: known.ids.clone(),
+                receipts: receipts.map(|receipt| receipt.map(Base64)).collect(),
+            });
+        }
+        known.ids
+    }
+
+    /// Puts a segment on its way, once what has to be written down of it is durable.
+    fn send(&mut self, places: Vec<Place>, (segment, position): Ready) {
+        let road = self.road.clone();
+        self.running.spawn(async move {
+            if let Some(log) = &road.log {
+                log.durable(position).await?;
+            }
+            send_segment(road, places, segment).await.map(Done::Segment)
+        });
+    }
+
     /// Makes the shards of the next segment, once there is room for them.
     async fn prepare(
         &mut self,
-        blob: BlobId,
-        shape: Shape,
-        index: u64,
+        cut: Cut,
         mut content: Box<dyn Ciphertext>,
-    ) -> Result<(PreparedSegment, Box<dyn Ciphertext>), UploadError> {
-        let segment = shape.segment(index).ok_or(UploadError::Interrupted)?;
-        let is_last = index + 1 == shape.segments();
-        let cut = Cut {
-            blob,
-            class: shape.class(),
-            segment,
-            is_last,
-        };
+    ) -> Result<(Ready, Box<dyn Ciphertext>), UploadError> {
+        let length = u64::from(cut.segment.length);
         let transfer = self.road.transfer.clone();
         while self.running.len() >= self.window.size() {
             self.note_next().await?;
@@ -280,17 +381,20 @@ impl Upload {
             .meanwhile(transfer.buffers().room(cut.memory_bytes()))
             .await?;
         let buffers = transfer.buffers().clone();
+        let log = self.road.log.clone();
         let prepared = tasks::spawn_blocking(move || {
-            prepare(&cut, &mut *content, &buffers, &room).map(|segment| (segment, content))
+            let segment = prepare(&cut, &mut *content, &buffers, &room)?;
+            let position = match &log {
+                Some(log) => write_down(&**log, &segment, &*content)?,
+                None => LogPosition::default(),
+            };
+            Ok::<_, UploadError>(((segment, position), content))
         });
         let prepared = self
             .meanwhile(prepared)
             .await?
             .map_err(|_| UploadError::Interrupted)??;
-        self.road
-            .progress
-            .bytes_encrypted
-            .add(u64::from(segment.length));
+        self.road.progress.bytes_encrypted.add(length);
         Ok(prepared)
     }
 
@@ -321,18 +425,30 @@ impl Upload {
         };
         self.reports.note(sent.reports);
         self.window.took(sent.took);
-        let waiting = &mut self.staged.receipts.segments;
-        waiting.push(sent.receipts);
-        if waiting.len() > RECEIPT_SEGMENTS_PER_PAGE {
-            let page: Vec<SegmentReceipts> = waiting.drain(..RECEIPT_SEGMENTS_PER_PAGE).collect();
-            let (api, upload) = (self.road.transfer.api().clone(), self.staged.upload);
-            self.running.spawn(async move {
-                let page = ReceiptPage { segments: page };
-                let put = api.put_receipts(&upload, &page).await;
-                put.map(|()| Done::Receipts).map_err(UploadError::Receipts)
-            });
-        }
+        self.hand_in(sent.receipts);
         Ok(())
+    }
+
+    /// Keeps receipts for the commit, or sends a page of them ahead.
+    fn hand_in(&mut self, receipts: SegmentReceipts) {
+        let waiting = &mut self.staged.receipts.segments;
+        waiting.push(receipts);
+        if waiting.len() <= RECEIPT_SEGMENTS_PER_PAGE {
+            return;
+        }
+        let segments: Vec<SegmentReceipts> = waiting.drain(..RECEIPT_SEGMENTS_PER_PAGE).collect();
+        let (api, upload) = (self.road.transfer.api().clone(), self.staged.upload);
+        let log = self.road.log.clone();
+        self.running.spawn(async move {
+            let page = ReceiptPage { segments };
+            let put = api.put_receipts(&upload, &page).await;
+            put.map_err(UploadError::Receipts)?;
+            if let Some(log) = log {
+                let handed_in = page.segments.iter().map(|of| (of.blob, of.segment));
+                log.handed_in(&handed_in.collect::<Vec<_>>())?;
+            }
+            Ok(Done::Receipts)
+        });
     }
 
     /// Sends manifest pages ahead of the commit until at most `keep_bytes` of them wait for it.

@@ -267,6 +267,7 @@ fn router(node: &Arc<Node>) -> Router {
     Router::new()
         .route("/v1/shards", put(upload::put_shard))
         .route("/v1/shards/{id}", get(download::get_shard))
+        .route("/v1/receipts/{id}", get(upload::get_receipt))
         .route("/v1/about", get(about::about))
         .route("/healthz", get(about::health))
         .route("/metrics", get(metered::metrics))

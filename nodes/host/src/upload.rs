@@ -7,7 +7,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use erasure::StreamHasher;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
@@ -35,8 +35,9 @@ pub(crate) async fn put_shard(
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let announced = announced(&node, &parts.headers)?;
-    if let Some(stored) = already_stored(&node, &announced)? {
-        return Ok(receipt(&node, &announced, stored));
+    let (key, named) = (announced.key, (announced.id, announced.size));
+    if let Some(stored) = already_stored(&node, key, announced.id)? {
+        return Ok(receipt(&node, key, named, stored));
     }
     let turn = turn(&node).await?;
     let (_quota, room) = room(&node, &announced)?;
@@ -50,7 +51,34 @@ pub(crate) async fn put_shard(
         .await
         .map_err(|error| not_stored(&error))?;
     node.moved.count_received(u64::from(stored.shard_bytes));
-    Ok(receipt(&node, &announced, stored))
+    Ok(receipt(&node, key, named, stored))
+}
+
+/// `GET /v1/receipts/{id}`: the [`StoreReceipt`] again, where the shard is stored under the PUT
+/// ticket's serial. So who was interrupted learns what is here without sending it again.
+pub(crate) async fn get_receipt(
+    State(node): State<Arc<Node>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let id: ShardId = id
+        .parse()
+        .map_err(|_| Refusal::new(ProblemCode::BadRequest, "not the id of a shard"))?;
+    let (now, bridges) = (node.environment.now(), &node.bridges);
+    let ticket = ticket::check(&headers, now, &node.id, bridges, TicketPurpose::Store)?;
+    let key = RecordKey {
+        bridge: ticket.ticket().bridge,
+        serial: ticket.ticket().serial,
+    };
+    let stored = already_stored(&node, key, id)?.ok_or_else(|| {
+        let detail = "nothing is stored here under the ticket's serial";
+        Refusal::new(ProblemCode::NotFound, detail)
+    })?;
+    let size = ShardSize::new(stored.shard_bytes).map_err(|error| {
+        tracing::error!(%error, "a stored shard has a size that no shard has");
+        Refusal::new(ProblemCode::Internal, "this host's store is damaged")
+    })?;
+    Ok(receipt(&node, key, (id, size), stored))
 }
 
 /// An upload that may begin.
@@ -113,10 +141,10 @@ fn announced_size(headers: &HeaderMap) -> Result<ShardSize, Refusal> {
 }
 
 /// A retry of what is stored already is answered like the first time, its body unread.
-fn already_stored(node: &Node, announced: &Announced) -> Result<Option<Stored>, Refusal> {
-    match node.volumes.find(announced.key) {
+fn already_stored(node: &Node, key: RecordKey, id: ShardId) -> Result<Option<Stored>, Refusal> {
+    match node.volumes.find(key) {
         Ok(None) => Ok(None),
-        Ok(Some((id, stored))) if id == announced.id => Ok(Some(stored)),
+        Ok(Some((found, stored))) if found == id => Ok(Some(stored)),
         Ok(Some((bound, _))) => Err(serial_bound(bound)),
         Err(error) => Err(not_stored(&PutError::Write(error))),
     }
@@ -225,13 +253,18 @@ fn serial_bound(bound: ShardId) -> Refusal {
     Refusal::new(ProblemCode::SerialBound, detail)
 }
 
-fn receipt(node: &Node, announced: &Announced, stored: Stored) -> Response {
+fn receipt(
+    node: &Node,
+    key: RecordKey,
+    (shard, size): (ShardId, ShardSize),
+    stored: Stored,
+) -> Response {
     let receipt = StoreReceipt {
-        serial: announced.key.serial,
-        bridge: announced.key.bridge,
+        serial: key.serial,
+        bridge: key.bridge,
         host: node.id,
-        shard: announced.id,
-        size: announced.size,
+        shard,
+        size,
         stored: stored.created,
     };
     let status = if stored.new {

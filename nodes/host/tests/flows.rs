@@ -100,6 +100,34 @@ async fn a_shard_goes_in_and_out_and_a_retry_gets_the_same_receipt() {
 }
 
 #[tokio::test]
+async fn who_was_interrupted_gets_the_receipt_without_sending_again() {
+    let data = tempfile::tempdir().unwrap();
+    let bridge = TestBridge::start(0);
+    let mut host = TestHost::start(settings(data.path(), bridge.port));
+    host.joined().await;
+    let (bytes, other) = (shard(1, 70_000), shard(2, 70_000));
+    let ask = async |ticket: Vec<u8>, id: ShardId| {
+        let call = Call::get(format!("/v1/receipts/{id}"));
+        host.send(call, Some(&ticket)).await
+    };
+    let (id, ticket) = (hash_shard(&bytes), bridge.put_ticket(host.id, 1));
+
+    let before = ask(ticket.clone(), id).await;
+    let first = host.put(&ticket, &bytes).await;
+    let after = ask(ticket.clone(), id).await;
+    let elsewhere = ask(bridge.put_ticket(host.id, 2), id).await;
+    let bound = ask(ticket, hash_shard(&other)).await;
+    let reading = ask(bridge.get_ticket(host.id, 3, id), id).await;
+
+    assert_eq!(before.problem(), "404 not_found");
+    assert_eq!((after.status.as_u16(), &after.body), (200, &first.body));
+    assert_eq!(elsewhere.problem(), "404 not_found");
+    assert_eq!(bound.problem(), "409 serial_bound");
+    assert_eq!(reading.problem(), "403 ticket_refused");
+    host.end().await;
+}
+
+#[tokio::test]
 async fn uploads_that_must_not_be_are_refused() {
     let data = tempfile::tempdir().unwrap();
     let bridge = TestBridge::start(0);

@@ -2,10 +2,12 @@
 //!
 //! A file version is cut by a [`shape`], listed in a [`manifest`], reached from a sealed
 //! [`tree`], whose top a signed [`root`] names; a [`device_list`] says who may sign roots.
+//! A [`journal`] is what a device remembers of an upload under way.
 //! Nothing here reads or writes anything: pages come in as bytes and go out as bytes, and an
 //! operation that lacks pages says which ([`Step::Need`]).
 
 pub mod device_list;
+pub mod journal;
 pub mod manifest;
 pub mod root;
 pub mod shape;

@@ -5,6 +5,7 @@
 mod vectors {
     mod crypto;
     mod formats;
+    mod journal;
     mod tree;
 
     use data_encoding::HEXLOWER;

@@ -8,8 +8,10 @@
 //! session.json    the Bridge's session token
 //! pages/          sealed pages by hash, bounded, checked whenever they are read
 //! spool/          ciphertext of uploads whose length was not known
+//! uploads/        sealed journals of uploads that have not come to their end
 //! lock            held while a commit is under way
 //! seen.lock       held while one of the two `seen` files is written
+//! uploads.lock    held while journals are looked through
 //! ```
 //!
 //! The recovery phrase and the keys derived from it for the account itself are never here.
@@ -298,6 +300,24 @@ impl Home {
             .open(&path)
             .and_then(|file| Ok(flock(&file, FlockOperation::LockExclusive).map(|()| file)?));
         file.map_err(|source| HomeError::Write { path, source })
+    }
+
+    /// Waits for and takes the lock under which journals are looked through.
+    ///
+    /// # Errors
+    /// [`HomeError::Write`].
+    pub fn lock_uploads(&self) -> Result<File, HomeError> {
+        self.flock("uploads.lock")
+    }
+
+    /// The folder of the journals, made where it is missing.
+    ///
+    /// # Errors
+    /// [`HomeError::Write`].
+    pub fn uploads_dir(&self) -> Result<PathBuf, HomeError> {
+        let path = self.dir.join("uploads");
+        self.make_folder(&path)?;
+        Ok(path)
     }
 
     /// The folder of the page cache.

@@ -4,8 +4,10 @@
 //! local trees and makes batches, the middle stage stores a batch's blobs at Hosts, the last one
 //! commits it. So an interruption loses little, and running the same command again goes on.
 
+mod batch;
 mod compose;
 mod content;
+mod resume;
 mod sources;
 mod stdin;
 mod walk;
@@ -20,14 +22,16 @@ use tokio::sync::mpsc;
 
 use super::commit::{CommitError, Committer, Intent};
 use super::home::HomeError;
+use super::journals::JournalFile;
 use super::open::{Drive, OpenError};
 use super::path::TypedPath;
 use super::read::ReadError;
 use super::watch::{Tally, Watcher};
 use crate::bridge_api::BridgeError;
 use crate::transfer::FailureKind;
-use crate::upload::{StagedUpload, StoreRequest, UploadError, Uploader};
-use compose::{Batch, Composer, Origin};
+use crate::upload::{StagedUpload, UploadError, ends_upload};
+use batch::Batch;
+use compose::{Composer, Origin};
 pub use content::PartError;
 use walk::Found;
 pub use walk::WalkError;
@@ -152,6 +156,22 @@ struct Put {
 struct StoredBatch {
     batch: Batch,
     upload: Option<StagedUpload>,
+    /// Where the upload is written down; it goes with the commit.
+    journal: Option<Arc<JournalFile>>,
+}
+
+impl StoredBatch {
+    const fn of(
+        batch: Batch,
+        upload: Option<StagedUpload>,
+        journal: Option<Arc<JournalFile>>,
+    ) -> Self {
+        Self {
+            batch,
+            upload,
+            journal,
+        }
+    }
 }
 
 impl Drive {
@@ -210,7 +230,7 @@ impl Drive {
         let composing = tasks::spawn_blocking(move || composer.run(origins));
         let storing = async {
             while let Some(batch) = batches.recv().await {
-                let batch = self.store(batch, put).await?;
+                let batch = Box::pin(self.store(batch, put)).await?;
                 if stored_out.send(batch).await.is_err() {
                     break;
                 }
@@ -238,29 +258,6 @@ impl Drive {
         changed.extend(composed.changed);
         Ok(changed)
     }
-
-    /// Stores the blobs of a batch at Hosts.
-    async fn store(&self, mut batch: Batch, put: &Put) -> Result<StoredBatch, PutError> {
-        let blobs = std::mem::take(&mut batch.blobs);
-        if blobs.is_empty() {
-            return Ok(StoredBatch {
-                batch,
-                upload: None,
-            });
-        }
-        let (volume, class) = (self.settings.volume, put.class);
-        let request = StoreRequest {
-            volume,
-            class,
-            blobs,
-        };
-        let uploader = Uploader::new(self.transfer.clone());
-        let upload = uploader.store(request, &put.tally.transfer).await?;
-        Ok(StoredBatch {
-            batch,
-            upload: Some(upload),
-        })
-    }
 }
 
 /// The last stage.
@@ -274,14 +271,20 @@ struct Committing<'a, 'd> {
 
 impl Committing<'_, '_> {
     async fn commit(&mut self, stored: StoredBatch) -> Result<(), PutError> {
-        let StoredBatch { batch, upload } = stored;
+        let StoredBatch {
+            mut batch,
+            upload,
+            journal,
+        } = stored;
         let manifests = upload
             .as_ref()
             .map(|upload| upload.blobs.as_slice())
             .unwrap_or_default();
-        let (mut intents, mut files, mut bytes) = (batch.intents, batch.files, batch.bytes_inline);
-        for slice in batch.slices {
-            match slice.part.outcome.failure() {
+        let mut intents = std::mem::take(&mut batch.intents);
+        let (mut files, mut bytes) = (batch.files, batch.bytes_inline);
+        for slice in std::mem::take(&mut batch.slices) {
+            let failure = batch.part(&slice).and_then(|part| part.outcome.failure());
+            match failure {
                 Some(PartError::Changed { .. })
                     if batch.first_try && self.changed.len() < RETRIED_MAX =>
                 {
@@ -290,12 +293,21 @@ impl Committing<'_, '_> {
                 Some(error) => self.report.fail(self.put, &slice.path, error),
                 None => {
                     files += 1;
-                    bytes += slice.part.stamp.size;
-                    intents.extend(slice.intent(manifests));
+                    bytes += slice.found.stamp.size;
+                    intents.extend(batch.intent(&slice, manifests));
                 }
             }
         }
-        let refused = self.committer.commit(&intents, upload.as_ref()).await?;
+        let committed = self.committer.commit(&intents, upload.as_ref()).await;
+        match (&committed, journal) {
+            (Ok(_), Some(journal)) => journal.remove(),
+            (Ok(_), None) => self.put.tally.transfer.bytes_kept.add(bytes),
+            (Err(CommitError::Commit(error)), Some(journal)) if ends_upload(error) => {
+                journal.remove();
+            }
+            (Err(_), _) => {}
+        }
+        let refused = committed?;
         self.report.stored += files.saturating_sub(refused.len() as u64);
         self.report.bytes += bytes;
         self.report.class = upload.map(|upload| upload.class).or(self.report.class);

@@ -18,9 +18,14 @@ pub trait Environment: fmt::Debug + Send + Sync {
 impl dyn Environment + '_ {
     /// A fresh key of one transfer, unlinkable to the account.
     pub(crate) fn fresh_key(&self) -> SigningKey {
-        let mut seed = [0; 32];
-        self.random(&mut seed);
-        SigningKey::from_seed(&Secret::new(seed))
+        SigningKey::from_seed(&self.fresh_secret())
+    }
+
+    /// A fresh secret.
+    pub(crate) fn fresh_secret(&self) -> Secret {
+        let mut bytes = [0; 32];
+        self.random(&mut bytes);
+        Secret::new(bytes)
     }
 
     /// A fair draw from `0..below`, for jitter; 0 where `below` is 0.

@@ -13,6 +13,13 @@ pub struct Progress {
     pub bytes_stored: Counter,
     /// Bytes of shards for which Hosts signed receipts (upload).
     pub shard_bytes_stored: Counter,
+    /// Bytes of shards that Hosts had from an earlier run (upload).
+    pub shard_bytes_found: Counter,
+    /// Bytes whose segments an earlier run had stored (upload).
+    pub bytes_resumed: Counter,
+    /// Bytes that an interruption does not cost any more: in the tree, or in a journal as stored
+    /// (upload).
+    pub bytes_kept: Counter,
     /// Bytes of shards received (download).
     pub shard_bytes_received: Counter,
     /// Bytes that matched the manifest and reached the sink (download).

@@ -3,7 +3,9 @@
 use model::formats::manifest::ManifestBuildError;
 use model::formats::shape::{Class, ShapeError};
 use model::units::BlobId;
+use model::wire::ProblemCode;
 
+use super::log::LogError;
 use super::plan::PlanError;
 use super::source::ReadError;
 use crate::bridge_api::BridgeError;
@@ -49,6 +51,17 @@ pub enum UploadError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Content that was sent before reads differently now. Start over, under new secrets.
+    #[error("segment {segment} of blob {} has changed since it was sent", blob.short())]
+    OtherIds {
+        /// The blob.
+        blob: BlobId,
+        /// The segment.
+        segment: u64,
+    },
+    /// The upload's journal cannot be kept, so nothing more may be sent.
+    #[error("the journal of the upload could not be kept")]
+    Log(#[from] LogError),
     /// Too few Hosts took shards of a segment.
     #[error(
         "segment {segment} of blob {}: {have} of {needed} needed shards are stored; {}",
@@ -87,15 +100,50 @@ pub enum UploadError {
 }
 
 impl UploadError {
+    /// Whether the upload may be gone on with later, as nothing is wrong with it as such.
+    #[must_use]
+    pub fn may_go_on(&self) -> bool {
+        match self {
+            Self::TooFewHosts { .. } | Self::Interrupted => true,
+            Self::Plan(source) | Self::Receipts(source) | Self::Nodes(source) => {
+                !ends_upload(source)
+            }
+            Self::Shape { .. }
+            | Self::BadPlan(_)
+            | Self::Read { .. }
+            | Self::Code { .. }
+            | Self::OtherIds { .. }
+            | Self::Log(_)
+            | Self::Manifest { .. } => false,
+        }
+    }
+
     /// What kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Shape { .. } | Self::Code { .. } | Self::Manifest { .. } => FailureKind::Refused,
             Self::BadPlan(_) => FailureKind::Integrity,
-            Self::Read { .. } => FailureKind::Local,
+            Self::Read { .. } | Self::OtherIds { .. } => FailureKind::Local,
+            Self::Log(source) => source.kind(),
             Self::TooFewHosts { .. } | Self::Interrupted => FailureKind::Unavailable,
             Self::Plan(source) | Self::Receipts(source) | Self::Nodes(source) => source.kind(),
         }
     }
+}
+
+/// Whether the Bridge's answer says that an upload will never be, however often it is asked.
+pub(crate) fn ends_upload(error: &BridgeError) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            ProblemCode::UploadState
+                | ProblemCode::NotFound
+                | ProblemCode::Conflict
+                | ProblemCode::BadRequest
+                | ProblemCode::TooLarge
+                | ProblemCode::ReceiptRefused
+                | ProblemCode::TooFewReceipts
+        )
+    )
 }

@@ -21,6 +21,8 @@ pub(super) struct PreparedSegment {
     pub(super) class: Class,
     /// One per shard; one for all mirrors.
     pub(super) ids: Vec<ShardId>,
+    /// Some of it may be at Hosts already.
+    pub(super) sent_before: bool,
     shards: Vec<Bytes>,
 }
 
@@ -43,6 +45,8 @@ pub(super) struct Cut {
     pub(super) segment: Segment,
     /// Whether it is the last one of its blob.
     pub(super) is_last: bool,
+    /// The ids it had when some of it was sent before; with others nothing more may be sent.
+    pub(super) known_ids: Option<Vec<ShardId>>,
 }
 
 impl Cut {
@@ -67,12 +71,19 @@ pub(super) fn prepare(
     encode(cut, &mut shards)?;
     let slices: Vec<&[u8]> = shards.iter().map(|shard| &shard[..]).collect();
     let ids = hash_shards(&slices);
+    if cut.known_ids.as_ref().is_some_and(|known| *known != ids) {
+        return Err(UploadError::OtherIds {
+            blob: cut.blob,
+            segment: cut.segment.index,
+        });
+    }
     Ok(PreparedSegment {
         blob: cut.blob,
         index: cut.segment.index,
         length: cut.segment.length,
         class: cut.class,
         ids,
+        sent_before: cut.known_ids.is_some(),
         shards: shards.into_iter().map(Buffer::share).collect(),
     })
 }
@@ -136,6 +147,7 @@ mod tests {
             class,
             segment,
             is_last: true,
+            known_ids: None,
         };
         let buffers = Buffers::new(1 << 20);
         let room = buffers.room(cut.memory_bytes()).await;
@@ -171,6 +183,34 @@ mod tests {
             .restore(&parity, 2, &mut restored)
             .unwrap();
         assert_eq!(restored, shards[2].1);
+    }
+
+    #[tokio::test]
+    async fn other_content_under_the_same_key_is_never_handed_on() {
+        let class = "coded:4/8".parse().unwrap();
+        let segment = Shape::new(1_000, class).unwrap().segment(0).unwrap();
+        let known = prepared("coded:4/8", &[7; 1_000]).await.ids;
+        for (ciphertext, is_same) in [([7; 1_000], true), ([8; 1_000], false)] {
+            let cut = Cut {
+                blob: BlobId::default(),
+                class,
+                segment,
+                is_last: true,
+                known_ids: Some(known.clone()),
+            };
+            let buffers = Buffers::new(1 << 20);
+            let room = buffers.room(cut.memory_bytes()).await;
+            let mut content = InMemory::new(ciphertext.to_vec());
+            match prepare(&cut, &mut content, &buffers, &room) {
+                Ok(segment) => assert!(is_same && segment.sent_before),
+                Err(error) => {
+                    assert!(
+                        !is_same && matches!(error, UploadError::OtherIds { .. }),
+                        "{error}"
+                    );
+                }
+            }
+        }
     }
 
     #[tokio::test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use model::units::{ShardId, ShardSize};
-use model::wire::api::{SHARD_ID_HEADER, SHARDS};
+use model::wire::api::{RECEIPTS, SHARD_ID_HEADER, SHARDS};
 use model::wire::limits::TRANSFER_RATE_MIN;
 use model::wire::{Base64, ProblemCode, StoreReceipt, StoreReceiptError, ticket_header};
 use net::{Call, CallError, ConnectError, Payload};
@@ -28,6 +29,16 @@ const RECEIPT_BYTES_MAX: usize = 1_024;
 pub(super) struct OutgoingShard {
     pub(super) id: ShardId,
     pub(super) bytes: bytes::Bytes,
+    /// It may be at the Host already, which is asked first.
+    pub(super) sent_before: bool,
+}
+
+/// A shard that a Host has.
+#[derive(Clone, Debug)]
+pub(super) struct TakenShard {
+    pub(super) receipt: Base64,
+    /// It was there already: nothing was sent.
+    pub(super) was_there: bool,
 }
 
 /// A PUT that brought no receipt.
@@ -93,7 +104,7 @@ pub(super) async fn put_shard(
     place: &Place,
     shard: &OutgoingShard,
     patience: Duration,
-) -> Result<Base64, PutError> {
+) -> Result<TakenShard, PutError> {
     let (book, host) = (transfer.hosts(), &place.host);
     let _in_flight = book.enter(&host.id);
     let bytes = shard.bytes.len();
@@ -103,11 +114,25 @@ pub(super) async fn put_shard(
     let call = put_call(place, shard)
         .stall_within(silent_after.min(patience))
         .answer_within(answer_limit(expected, silent_after).min(patience));
-    let exchange = exchange(transfer, place, shard, &call);
+    let exchange = async {
+        if shard.sent_before
+            && let Some(receipt) = ask(transfer, place, shard, silent_after.min(patience)).await?
+        {
+            let was_there = true;
+            return Ok(TakenShard { receipt, was_there });
+        }
+        let reply = transfer.dialer().send(&place.host.endpoint, &call).await?;
+        let receipt = read_receipt(reply, place, shard).await?;
+        let was_there = false;
+        Ok(TakenShard { receipt, was_there })
+    };
     let outcome = timeout(slowest(bytes), exchange)
         .await
         .unwrap_or(Err(PutError::TooSlow));
     match &outcome {
+        Ok(TakenShard {
+            was_there: true, ..
+        }) => {}
         Ok(_) => {
             let measure = Measure {
                 bytes,
@@ -124,13 +149,28 @@ pub(super) async fn put_shard(
     outcome
 }
 
-async fn exchange(
+/// The receipt of an earlier run, where the Host has the shard.
+async fn ask(
     transfer: &Transfer,
     place: &Place,
     shard: &OutgoingShard,
-    call: &Call,
+    within: Duration,
+) -> Result<Option<Base64>, PutError> {
+    let call = with_ticket(Call::get(format!("{RECEIPTS}/{}", shard.id)), place)
+        .stall_within(within)
+        .answer_within(within);
+    let reply = transfer.dialer().send(&place.host.endpoint, &call).await?;
+    if reply.status() == StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    read_receipt(reply, place, shard).await.map(Some)
+}
+
+async fn read_receipt(
+    reply: net::Reply,
+    place: &Place,
+    shard: &OutgoingShard,
 ) -> Result<Base64, PutError> {
-    let reply = transfer.dialer().send(&place.host.endpoint, call).await?;
     let signed = reply
         .success()
         .await?
@@ -150,15 +190,19 @@ async fn exchange(
 }
 
 fn put_call(place: &Place, shard: &OutgoingShard) -> Call {
-    let id = HeaderValue::try_from(shard.id.to_string());
-    let ticket = HeaderValue::try_from(ticket_header(&place.ticket));
-    let call = Call::put(SHARDS, Payload::from(shard.bytes.clone()));
-    // Hexadecimal and base64 text is always a header value.
-    match (id, ticket) {
-        (Ok(id), Ok(ticket)) => call
-            .header(HeaderName::from_static(SHARD_ID_HEADER), id)
-            .header(AUTHORIZATION, ticket),
-        _ => call,
+    let call = with_ticket(Call::put(SHARDS, Payload::from(shard.bytes.clone())), place);
+    // Hexadecimal text is always a header value.
+    match HeaderValue::try_from(shard.id.to_string()) {
+        Ok(id) => call.header(HeaderName::from_static(SHARD_ID_HEADER), id),
+        Err(_) => call,
+    }
+}
+
+fn with_ticket(call: Call, place: &Place) -> Call {
+    // Base64 text is always a header value.
+    match HeaderValue::try_from(ticket_header(&place.ticket)) {
+        Ok(ticket) => call.header(AUTHORIZATION, ticket),
+        Err(_) => call,
     }
 }
 

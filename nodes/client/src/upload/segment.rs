@@ -17,10 +17,11 @@ use model::wire::limits::REPLACEMENTS_PER_SLOT_MAX;
 use tasks::time::{Instant, sleep};
 
 use super::UploadError;
+use super::log::SegmentLog;
 use super::pace::{Pace, shards_needed};
 use super::plan::Place;
 use super::prepare::PreparedSegment;
-use super::put::{OutgoingShard, PutError, put_shard};
+use super::put::{OutgoingShard, PutError, TakenShard, put_shard};
 use super::spare::SpareDesk;
 use crate::transfer::hosts::Strike;
 use crate::transfer::{Progress, Transfer, chain};
@@ -40,6 +41,8 @@ pub(super) struct Road {
     pub(super) transfer: Transfer,
     pub(super) spares: SpareDesk,
     pub(super) progress: std::sync::Arc<Progress>,
+    /// Where the upload is written down, if it is.
+    pub(super) log: Option<std::sync::Arc<dyn SegmentLog>>,
 }
 
 /// A segment that is stored well enough.
@@ -93,16 +96,24 @@ pub(super) async fn send_segment(
             "stored degraded"
         );
     }
-    road.progress.bytes_stored.add(u64::from(segment.length));
+    let length = u64::from(segment.length);
+    road.progress.bytes_stored.add(length);
     let took = sending.pace.began.elapsed();
     let reports = outcomes
         .iter()
         .flat_map(|outcome| outcome.reports.clone())
         .collect();
-    let receipts = outcomes
+    let receipts: Vec<Option<Base64>> = outcomes
         .into_iter()
         .map(|outcome| outcome.receipt)
         .collect();
+    if let Some(log) = &road.log {
+        let signed = receipts
+            .iter()
+            .map(|receipt| Some(receipt.as_ref()?.0.clone()));
+        log.stored((segment.blob, segment.index), signed.collect())?;
+        road.progress.bytes_kept.add(length);
+    }
     let (blob, index, ids) = (segment.blob, segment.index, segment.ids);
     let receipts = SegmentReceipts {
         blob,
@@ -149,7 +160,7 @@ struct Ways<'a> {
     index: u16,
     first: Place,
     shard: OutgoingShard,
-    puts: FuturesUnordered<BoxFuture<'a, (Place, Result<Base64, PutError>)>>,
+    puts: FuturesUnordered<BoxFuture<'a, (Place, Result<TakenShard, PutError>)>>,
     spare: Option<BoxFuture<'a, Option<Place>>>,
     /// When the first Host is asked again.
     repeat: Option<BoxFuture<'a, ()>>,
@@ -174,7 +185,11 @@ impl<'a> Sending<'a> {
         let mut ways = Ways {
             index,
             first,
-            shard: OutgoingShard { id, bytes },
+            shard: OutgoingShard {
+                id,
+                bytes,
+                sent_before: self.segment.sent_before,
+            },
             puts: FuturesUnordered::new(),
             spare: None,
             repeat: None,
@@ -204,7 +219,7 @@ impl<'a> Sending<'a> {
             tokio::select! {
                 biased;
                 Some((place, result)) = ways.puts.next() => match result {
-                    Ok(receipt) => return self.won(ways, &place, receipt),
+                    Ok(taken) => return self.won(ways, &place, taken),
                     Err(error) => self.lost(ways, &place, &error),
                 },
                 spare = maybe(&mut ways.spare) => match spare.filter(|place| self.is_new(place)) {
@@ -234,19 +249,22 @@ impl<'a> Sending<'a> {
         }
     }
 
-    fn won(&self, ways: &mut Ways<'_>, place: &Place, receipt: Base64) {
+    fn won(&self, ways: &mut Ways<'_>, place: &Place, taken: TakenShard) {
         let progress = &self.road.progress;
         progress.shards.add(1);
-        progress
-            .shard_bytes_stored
-            .add(ways.shard.bytes.len() as u64);
+        let bytes = ways.shard.bytes.len() as u64;
+        if taken.was_there {
+            progress.shard_bytes_found.add(bytes);
+        } else {
+            progress.shard_bytes_stored.add(bytes);
+        }
         if place.host.id != ways.first.host.id {
             progress.shards_replaced.add(1);
             if ways.outcome.failures.is_empty() && !ways.puts.is_empty() {
                 self.overtaken(ways);
             }
         }
-        ways.outcome.receipt = Some(receipt);
+        ways.outcome.receipt = Some(taken.receipt);
     }
 
     fn lost(&'a self, ways: &mut Ways<'a>, place: &Place, error: &PutError) {
@@ -301,7 +319,7 @@ impl<'a> Sending<'a> {
         &'a self,
         ways: &Ways<'_>,
         place: Place,
-    ) -> BoxFuture<'a, (Place, Result<Base64, PutError>)> {
+    ) -> BoxFuture<'a, (Place, Result<TakenShard, PutError>)> {
         let (shard, patience) = (ways.shard.clone(), ways.patience);
         async move {
             let result = put_shard(&self.road.transfer, &place, &shard, patience).await;

@@ -1,7 +1,7 @@
 //! Where the ciphertext of a blob comes from: read in order, piece by piece, never twice.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::{fmt, mem};
 
@@ -34,6 +34,18 @@ pub trait Ciphertext: fmt::Debug + Send {
     /// # Errors
     /// [`ReadError`], also where fewer bytes are left.
     fn read(&mut self, out: &mut [u8]) -> Result<(), ReadError>;
+
+    /// Passes over bytes that are stored already.
+    ///
+    /// # Errors
+    /// [`ReadError`], where that shows already.
+    fn skip(&mut self, bytes: u64) -> Result<(), ReadError>;
+
+    /// Whether all bytes read so far are what was announced. Where not, they stand in for what
+    /// could not be read, and the upload cannot be gone on with by reading again.
+    fn is_sound(&self) -> bool {
+        true
+    }
 
     /// Called after the last byte: checks that nothing follows and nothing changed.
     ///
@@ -78,7 +90,9 @@ pub struct EncryptedFile {
 
 enum State {
     /// Opened when the first byte is asked for, so that a thousand blobs need few open files.
-    Waiting,
+    Waiting {
+        offset: u64,
+    },
     Open {
         file: File,
         version: Version,
@@ -103,7 +117,7 @@ impl EncryptedFile {
             path: path.into(),
             cipher,
             length,
-            state: State::Waiting,
+            state: State::Waiting { offset: 0 },
         }
     }
 
@@ -113,20 +127,21 @@ impl EncryptedFile {
         }
     }
 
-    fn open(&mut self) -> Result<(), ReadError> {
+    fn open(&mut self, offset: u64) -> Result<(), ReadError> {
         let unreadable = |source| ReadError::Read {
             path: self.path.clone(),
             source,
         };
-        let file = File::open(&self.path).map_err(unreadable)?;
+        let mut file = File::open(&self.path).map_err(unreadable)?;
         let version = Version::of(&file).map_err(unreadable)?;
         if version.length != self.length {
             return Err(self.changed());
         }
+        file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
         self.state = State::Open {
             file,
             version,
-            offset: 0,
+            offset,
         };
         Ok(())
     }
@@ -134,8 +149,8 @@ impl EncryptedFile {
 
 impl Ciphertext for EncryptedFile {
     fn read(&mut self, out: &mut [u8]) -> Result<(), ReadError> {
-        if matches!(self.state, State::Waiting) {
-            self.open()?;
+        if let State::Waiting { offset } = self.state {
+            self.open(offset)?;
         }
         let State::Open { file, offset, .. } = &mut self.state else {
             return Err(self.changed());
@@ -144,6 +159,19 @@ impl Ciphertext for EncryptedFile {
             .map_err(|source| read_error(&self.path, source))?;
         self.cipher.apply(*offset, out);
         *offset += out.len() as u64;
+        Ok(())
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<(), ReadError> {
+        match &mut self.state {
+            State::Waiting { offset } => *offset += bytes,
+            State::Open { file, offset, .. } => {
+                *offset += bytes;
+                file.seek(SeekFrom::Start(*offset))
+                    .map_err(|source| read_error(&self.path, source))?;
+            }
+            State::Done => return Err(self.changed()),
+        }
         Ok(())
     }
 
@@ -213,12 +241,18 @@ impl InMemory {
 
 impl Ciphertext for InMemory {
     fn read(&mut self, out: &mut [u8]) -> Result<(), ReadError> {
-        let end = self.offset + out.len();
+        let end = self.offset.saturating_add(out.len());
         let next = self.bytes.get(self.offset..end);
         out.copy_from_slice(next.ok_or(ReadError::Short {
             length: self.bytes.len(),
         })?);
         self.offset = end;
+        Ok(())
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<(), ReadError> {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.offset = self.offset.saturating_add(bytes);
         Ok(())
     }
 

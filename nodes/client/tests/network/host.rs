@@ -85,6 +85,7 @@ impl Host {
         let router = Router::new()
             .route("/v1/shards", put(put_shard))
             .route("/v1/shards/{id}", get(get_shard))
+            .route("/v1/receipts/{id}", get(get_receipt))
             .with_state(Arc::clone(&host));
         tokio::spawn(listener.serve(router, host.stop.clone()));
         host
@@ -192,6 +193,32 @@ async fn put_shard(State(host): State<Arc<Host>>, headers: HeaderMap, body: Body
         host: host.id(),
         shard,
         size,
+        stored: now(),
+    };
+    receipt.sign(&host.key).into_response()
+}
+
+async fn get_receipt(
+    State(host): State<Arc<Host>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let ticket = match host.ticket(&headers, TicketPurpose::Store) {
+        Ok(ticket) => ticket,
+        Err(refusal) => return *refusal,
+    };
+    let id: ShardId = id.parse().unwrap();
+    let shelf = host.shelf();
+    let bound = shelf.serials.get(&ticket.serial).copied();
+    let Some(bytes) = shelf.shards.get(&id).filter(|_| bound == Some(id)) else {
+        return problem(ProblemCode::NotFound, "not here");
+    };
+    let receipt = StoreReceipt {
+        serial: ticket.serial,
+        bridge: ticket.bridge,
+        host: host.id(),
+        shard: id,
+        size: ShardSize::new(bytes.len().try_into().unwrap()).unwrap(),
         stored: now(),
     };
     receipt.sign(&host.key).into_response()

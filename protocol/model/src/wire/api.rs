@@ -55,6 +55,9 @@ pub const OPENAPI: &str = "/openapi.json";
 /// [`StoreReceipt`](super::StoreReceipt). `GET {SHARDS}/{id}`: the shard. Both carry
 /// `Authorization: Ticket …`.
 pub const SHARDS: &str = "/v1/shards";
+/// At a Host. `GET {RECEIPTS}/{id}` with a PUT ticket: the signed
+/// [`StoreReceipt`](super::StoreReceipt) again, where the shard is stored under its serial.
+pub const RECEIPTS: &str = "/v1/receipts";
 /// The header of a PUT that names the shard: 64 hexadecimal characters.
 pub const SHARD_ID_HEADER: &str = "shard-id";
 

@@ -17,6 +17,7 @@ mod flips;
 mod kills;
 mod life;
 mod logs;
+mod resume;
 mod sockets;
 mod stage;
 mod tree;

@@ -7,27 +7,23 @@
 use std::io::{self, Read as _};
 use std::sync::Arc;
 
-use model::crypto::Secret;
 use model::formats::shape::Class;
-use model::formats::tree::{
-    BlobSlice, Change, Content, Entry, FileVersion, Kind, Meta, Mtime, TreePath,
-};
-use model::units::{BlobId, INLINE_BYTES_MAX, PACK_FILE_BYTES_MAX, SHARD_BYTES_MAX};
+use model::formats::tree::{Change, Content, Entry, FileVersion, Kind, Meta, Mtime, TreePath};
+use model::units::{INLINE_BYTES_MAX, PACK_FILE_BYTES_MAX, SHARD_BYTES_MAX};
 use model::wire::limits::BLOBS_PER_UPLOAD_MAX;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::content::{Outcome, Part, PartError, Parts};
+use super::batch::{Batch, BatchBlob, Slice};
+use super::content::{Outcome, Part, PartError};
 use super::walk::{Found, FoundKind, Stamp, Walk, WalkError, open_regular};
 use super::{Put, PutError, RETRIED_MAX};
 use crate::bridge_api::BridgeApi;
 use crate::drive::commit::Intent;
-use crate::drive::home::DeviceKeys;
 use crate::drive::open::Drive;
 use crate::drive::path::extend;
 use crate::drive::read::Snapshot;
 use crate::transfer::Environment;
-use crate::upload::{BlobSource, StoredBlob};
 
 /// A batch ends at these many bytes of files, or entries.
 const BATCH_BYTES: u64 = 256_000_000;
@@ -43,35 +39,6 @@ pub(super) enum Origin {
     Again(Vec<(TreePath, Found)>),
 }
 
-/// Some files, ready to be stored and committed together.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    /// What is wanted of paths whose content, if any, is in the intent.
-    pub(super) intents: Vec<Intent>,
-    /// Files and symlinks among them.
-    pub(super) files: u64,
-    /// Bytes of files among them.
-    pub(super) bytes_inline: u64,
-    /// What is to be stored.
-    pub(super) blobs: Vec<BlobSource>,
-    /// Files in the blobs.
-    pub(super) slices: Vec<Slice>,
-    /// Files of it may be tried again.
-    pub(super) first_try: bool,
-    bytes: u64,
-}
-
-/// A file in a blob of the batch.
-#[derive(Debug)]
-pub(super) struct Slice {
-    pub(super) path: TreePath,
-    pub(super) found: Found,
-    pub(super) part: Part,
-    meta: Meta,
-    blob: BlobId,
-    blob_secret: Secret,
-}
-
 /// What the walk came to, beside its batches.
 #[derive(Debug, Default)]
 pub(super) struct Composed {
@@ -81,59 +48,23 @@ pub(super) struct Composed {
     pub(super) changed: Vec<(TreePath, Found)>,
 }
 
-/// A pack that is being filled.
-#[derive(Debug)]
-struct Pack {
-    blob: BlobId,
-    secret: Secret,
-    parts: Vec<Part>,
-    bytes: u64,
-}
-
 /// Makes batches.
 pub(super) struct Composer {
     put: Put,
     snapshot: Snapshot,
     out: mpsc::Sender<Batch>,
     api: BridgeApi,
-    keys: DeviceKeys,
     environment: Arc<dyn Environment>,
     runtime: Handle,
     batch: Batch,
-    pack: Option<Pack>,
+    /// Which blob of the batch is a pack that is being filled.
+    pack: Option<usize>,
     /// Bytes that a pack may have; asked for when the first one gets large.
     pack_bytes_max: Option<u64>,
     /// Nothing below this path can be put: something else than a folder is there.
     blocked: Option<TreePath>,
     first_try: bool,
     composed: Composed,
-}
-
-impl Slice {
-    /// What is wanted of its path, now that its blob is stored.
-    pub(super) fn intent(self, stored: &[StoredBlob]) -> Option<Intent> {
-        let manifest = stored
-            .iter()
-            .find(|stored| stored.blob == self.blob)?
-            .manifest;
-        let content = Content::Blob(BlobSlice {
-            blob: self.blob,
-            offset: self.part.offset,
-            length: self.part.stamp.size,
-            file_secret: self.part.secret,
-            blob_secret: self.blob_secret,
-            manifest,
-        });
-        let file = FileVersion {
-            sha256: None,
-            content,
-        };
-        Some(Intent::Put(Change::PutFile {
-            path: self.path,
-            meta: self.meta,
-            file,
-        }))
-    }
 }
 
 impl Composer {
@@ -149,7 +80,6 @@ impl Composer {
             snapshot,
             out,
             api: drive.transfer.api().clone(),
-            keys: drive.keys.clone(),
             environment: Arc::clone(&drive.environment),
             runtime: Handle::current(),
             batch: Batch::default(),
@@ -283,8 +213,7 @@ impl Composer {
         } else if size < PACK_FILE_BYTES_MAX {
             self.take_packed(path, found, meta)
         } else {
-            self.take_large(path, found, meta);
-            self.send_if_full()
+            self.take_large(path, found, meta)
         }
     }
 
@@ -315,62 +244,53 @@ impl Composer {
 
     fn take_packed(&mut self, path: TreePath, found: Found, meta: Meta) -> Result<(), PutError> {
         let size = found.stamp.size;
-        let filled = self.pack.as_ref().map_or(0, |pack| pack.bytes);
-        if filled + size > SHARD_BYTES_MAX.into() && filled + size > self.pack_bytes_max()? {
-            self.close_pack();
+        let pack = self.pack.and_then(|at| self.batch.blobs.get(at));
+        let bytes = pack.map_or(0, |pack| pack.bytes) + size;
+        if bytes > SHARD_BYTES_MAX.into() && bytes > self.pack_bytes_max()? {
+            self.pack = None;
         }
-        let mut pack = self.pack.take().unwrap_or_else(|| self.new_pack());
-        let part = self.part(&found, pack.bytes);
-        pack.bytes += size;
-        pack.parts.push(part.clone());
-        let (blob, blob_secret) = (pack.blob, pack.secret.clone());
-        self.pack = Some(pack);
-        self.batch.slices.push(Slice {
-            path,
-            found,
-            part,
-            meta,
-            blob,
-            blob_secret,
-        });
-        self.batch.bytes += size;
+        let at = self.pack.unwrap_or_else(|| self.new_blob());
+        self.pack = Some(at);
+        self.add_slice(at, path, found, meta);
         self.send_if_full()
     }
 
-    fn take_large(&mut self, path: TreePath, found: Found, meta: Meta) {
-        let Pack { blob, secret, .. } = self.new_pack();
-        let part = self.part(&found, 0);
-        self.add_blob(blob, secret.clone(), found.stamp.size, vec![part.clone()]);
+    /// Takes a file that is a blob of its own. A very large one is an upload of its own as well,
+    /// so that an interruption costs it nothing, whatever changes around it meanwhile.
+    fn take_large(&mut self, path: TreePath, found: Found, meta: Meta) -> Result<(), PutError> {
+        if found.stamp.size >= BATCH_BYTES {
+            self.send()?;
+        }
+        let at = self.new_blob();
+        self.add_slice(at, path, found, meta);
+        self.send_if_full()
+    }
+
+    fn add_slice(&mut self, blob: usize, path: TreePath, found: Found, meta: Meta) {
+        let part = Part {
+            path: found.path.clone(),
+            stamp: found.stamp,
+            secret: self.environment.fresh_secret(),
+            offset: 0,
+            outcome: Outcome::default(),
+        };
         self.batch.bytes += found.stamp.size;
+        let Some(to) = self.batch.blobs.get_mut(blob) else {
+            return;
+        };
+        let at = (blob, to.push(part));
         self.batch.slices.push(Slice {
             path,
             found,
-            part,
             meta,
-            blob,
-            blob_secret: secret,
+            at,
         });
     }
 
-    fn part(&self, found: &Found, offset: u64) -> Part {
-        Part {
-            path: found.path.clone(),
-            stamp: found.stamp,
-            secret: self.draw(),
-            offset,
-            outcome: Outcome::default(),
-        }
-    }
-
-    fn new_pack(&self) -> Pack {
-        let mut blob = [0; 16];
-        self.environment.random(&mut blob);
-        Pack {
-            blob: BlobId(blob),
-            secret: self.draw(),
-            parts: Vec::new(),
-            bytes: 0,
-        }
+    /// Begins a blob of the batch; returns its place.
+    fn new_blob(&mut self) -> usize {
+        self.batch.blobs.push(BatchBlob::new(&*self.environment));
+        self.batch.blobs.len() - 1
     }
 
     /// Bytes of one segment of the class that the Bridge will decide for.
@@ -388,24 +308,6 @@ impl Composer {
             .into();
         self.pack_bytes_max = Some(bytes);
         Ok(bytes)
-    }
-
-    fn close_pack(&mut self) {
-        if let Some(pack) = self.pack.take() {
-            self.add_blob(pack.blob, pack.secret, pack.bytes, pack.parts);
-        }
-    }
-
-    fn add_blob(&mut self, blob: BlobId, secret: Secret, length: u64, parts: Vec<Part>) {
-        let owner_tag = self.keys.volume.owner_tag(&blob);
-        let content = Box::new(Parts::new(parts));
-        self.batch.blobs.push(BlobSource {
-            blob,
-            length,
-            owner_tag,
-            secret,
-            content,
-        });
     }
 
     fn add(&mut self, intent: Intent, bytes: u64) -> Result<(), PutError> {
@@ -430,7 +332,7 @@ impl Composer {
     }
 
     fn send(&mut self) -> Result<(), PutError> {
-        self.close_pack();
+        self.pack = None;
         let mut batch = std::mem::take(&mut self.batch);
         if batch.intents.is_empty() && batch.slices.is_empty() {
             return Ok(());
@@ -473,12 +375,6 @@ impl Composer {
             mode,
             xattrs,
         }
-    }
-
-    fn draw(&self) -> Secret {
-        let mut bytes = [0; 32];
-        self.environment.random(&mut bytes);
-        Secret::new(bytes)
     }
 
     fn fail_local(&mut self, error: &WalkError) {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -59,6 +59,10 @@ pub(super) struct Parts {
     /// What is still to come, last part first.
     rest: Vec<Part>,
     now: Option<Reading>,
+    /// Bytes to pass over before the next one is read.
+    to_skip: u64,
+    /// A part failed, and zeros stand in for it.
+    is_spoiled: bool,
 }
 
 struct Reading {
@@ -88,6 +92,8 @@ impl Parts {
         Self {
             rest: parts,
             now: None,
+            to_skip: 0,
+            is_spoiled: false,
         }
     }
 
@@ -98,10 +104,34 @@ impl Parts {
         }
         self.now.as_mut()
     }
+
+    /// Passes over what is to be skipped. Files that are skipped whole are not opened.
+    fn pass_over(&mut self) {
+        while self.to_skip > 0 {
+            let between = self.now.as_ref().is_none_or(Reading::is_done);
+            match self.rest.last().map(|part| part.stamp.size) {
+                Some(whole) if between && whole <= self.to_skip => {
+                    self.rest.pop();
+                    self.to_skip -= whole;
+                    continue;
+                }
+                // Too far; reading on finds nothing.
+                None if between => self.to_skip = 0,
+                _ => {}
+            }
+            let bytes = self.to_skip;
+            if let Some(reading) = self.reading() {
+                let now = reading.left().min(bytes);
+                reading.skip(now);
+                self.to_skip -= now;
+            }
+        }
+    }
 }
 
 impl Ciphertext for Parts {
     fn read(&mut self, mut out: &mut [u8]) -> Result<(), ReadError> {
+        self.pass_over();
         while !out.is_empty() {
             let length = out.len();
             let Some(reading) = self.reading() else {
@@ -110,12 +140,24 @@ impl Ciphertext for Parts {
             let now = reading.left().min(length as u64);
             let (head, tail) = out.split_at_mut(usize::try_from(now).unwrap_or(length));
             reading.read(head);
+            let has_failed = reading.part.outcome.failure().is_some();
+            self.is_spoiled |= has_failed;
             out = tail;
         }
         Ok(())
     }
 
+    fn skip(&mut self, bytes: u64) -> Result<(), ReadError> {
+        self.to_skip = self.to_skip.saturating_add(bytes);
+        Ok(())
+    }
+
+    fn is_sound(&self) -> bool {
+        !self.is_spoiled
+    }
+
     fn finish(&mut self) -> Result<(), ReadError> {
+        self.pass_over();
         let unread: u64 = self.rest.iter().map(|part| part.stamp.size).sum();
         let unread = unread + self.now.as_ref().map_or(0, Reading::left);
         match usize::try_from(unread).unwrap_or(usize::MAX) {
@@ -158,6 +200,14 @@ impl Reading {
 
     const fn is_done(&self) -> bool {
         self.left() == 0
+    }
+
+    fn skip(&mut self, bytes: u64) {
+        self.done += bytes;
+        let to = SeekFrom::Start(self.done);
+        if let Some(Err(source)) = self.file.as_mut().map(|file| file.seek(to)) {
+            self.fail(source);
+        }
     }
 
     fn read(&mut self, out: &mut [u8]) {
@@ -260,6 +310,47 @@ mod tests {
         assert_eq!(decrypt(&first, &blob), b"first");
         assert_eq!(decrypt(&second, &blob), b"the second");
         assert!(first.outcome.failure().is_none() && second.outcome.failure().is_none());
+    }
+
+    #[test]
+    fn what_is_skipped_leaves_the_rest_as_it_would_have_been() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = vec![
+            part(create(folder.path(), "a", b"first"), 0, 1),
+            part(create(folder.path(), "b", b"the second"), 5, 2),
+            part(create(folder.path(), "c", b"third"), 15, 3),
+        ];
+        let mut whole = vec![0; 20];
+        Parts::new(parts.clone()).read(&mut whole).unwrap();
+        for skipped in 0..=20 {
+            for again in 0..=(20 - skipped) {
+                let mut rest = Parts::new(parts.clone());
+                rest.skip(skipped as u64).unwrap();
+                let mut read = vec![0; again];
+                rest.read(&mut read).unwrap();
+                assert_eq!(read, whole[skipped..skipped + again]);
+                rest.skip((20 - skipped - again) as u64).unwrap();
+                rest.finish().unwrap();
+                assert!(rest.is_sound());
+            }
+        }
+        let mut rest = Parts::new(parts);
+        rest.skip(21).unwrap();
+        assert!(
+            rest.read(&mut [0]).is_err(),
+            "beyond the end there is nothing"
+        );
+    }
+
+    #[test]
+    fn stand_ins_are_told_from_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = create(folder.path(), "a", b"first");
+        let mut parts = Parts::new(vec![part(path, 0, 1)]);
+        assert!(parts.is_sound());
+        create(folder.path(), "a", b"longer");
+        parts.read(&mut [0; 2]).unwrap();
+        assert!(!parts.is_sound());
     }
 
     #[test]

@@ -169,15 +169,23 @@ struct Spooled(File);
 
 impl Ciphertext for Spooled {
     fn read(&mut self, out: &mut [u8]) -> Result<(), ReadError> {
-        let named = |source| ReadError::Read {
-            path: PathBuf::from("the spool"),
-            source,
-        };
-        self.0.read_exact(out).map_err(named)
+        self.0.read_exact(out).map_err(unread)
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<(), ReadError> {
+        let by = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.0.seek_relative(by).map_err(unread)
     }
 
     fn finish(&mut self) -> Result<(), ReadError> {
         Ok(())
+    }
+}
+
+fn unread(source: io::Error) -> ReadError {
+    ReadError::Read {
+        path: PathBuf::from("the spool"),
+        source,
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) struct Stamp {
     pub(super) mtime_s: i64,
     /// Nanoseconds of it.
     pub(super) mtime_ns: u32,
+    /// Seconds since 1970 of the last change of content or attributes, and nanoseconds of it.
+    pub(super) changed: (i64, u32),
     /// Permission bits.
     pub(super) mode: u32,
     /// Which file it is on this machine.
@@ -192,6 +194,10 @@ impl Stamp {
             size: metadata.len(),
             mtime_s: metadata.mtime(),
             mtime_ns: u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
+            changed: (
+                metadata.ctime(),
+                u32::try_from(metadata.ctime_nsec()).unwrap_or(0),
+            ),
             mode: metadata.mode() & 0o7777,
             inode: (metadata.dev(), metadata.ino()),
         }
