@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use client::drive::ByteRange;
 use model::formats::shape::Class;
 use model::units::UploadId;
 use net::BridgeUrl;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Put(PutArgs),
     /// Bring files and folders back
     Get(GetArgs),
+    /// Write files to standard output
+    Cat(CatArgs),
     /// List a folder
     Ls(LsArgs),
     /// Show everything known about a path
@@ -114,9 +117,23 @@ pub(crate) struct UploadsArgs {
     pub(crate) drop: Option<UploadId>,
 }
 
+/// `xcloud cat`.
+#[derive(Args, Debug)]
+pub(crate) struct CatArgs {
+    /// Only these bytes of each file: A-B, A- or -N, counted from 0, both ends included
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
+    pub(crate) range: Option<ByteRange>,
+    /// Files to write, one after the other
+    #[arg(required = true, value_name = "REMOTE", value_hint = ValueHint::Other)]
+    pub(crate) paths: Vec<OsString>,
+}
+
 /// `xcloud get`.
 #[derive(Args, Debug)]
 pub(crate) struct GetArgs {
+    /// Only these bytes of one file: A-B, A- or -N, counted from 0, both ends included
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
+    pub(crate) range: Option<ByteRange>,
     /// What to bring, and last where: a trailing slash brings what is in a folder; `-` writes to
     /// standard output
     #[arg(required = true, num_args = 2.., value_names = ["REMOTE", "LOCAL"], value_hint = ValueHint::AnyPath)]
@@ -205,6 +222,11 @@ mod tests {
             "xcloud --home D put --class mirrors:3 a b /",
             "xcloud --home D put --class coded:4/8 - /a",
             "xcloud --home D get /a -",
+            "xcloud get --range 0-99 /a b",
+            "xcloud get --range -7 /a -",
+            "xcloud cat --range=-7 /a",
+            "xcloud cat --range 5- /a /b",
+            "xcloud cat /a",
             "xcloud --home D ls -R --json /a",
             "xcloud --home D ls",
             "xcloud where --json /a",
@@ -225,6 +247,9 @@ mod tests {
         for line in [
             "xcloud put a",
             "xcloud get /a",
+            "xcloud get --range 7 /a b",
+            "xcloud cat --range 9-a /a",
+            "xcloud cat",
             "xcloud init",
             "xcloud init --bridge http://10.0.0.1:1",
             "xcloud init --bridge http://127.0.0.1:1 --mnemonic-file F",

@@ -37,6 +37,7 @@ pub(crate) async fn run(cli: Cli, printer: Printer) -> Result<Exit, Failure> {
     let done = match cli.command {
         Command::Put(args) => Box::pin(upload::put(&drive, args, printer)).await,
         Command::Get(args) => Box::pin(download::get(&drive, args, printer)).await,
+        Command::Cat(args) => Box::pin(download::cat(&drive, args, printer)).await,
         Command::Ls(args) => Box::pin(list::ls(&drive, args, printer)).await,
         Command::Stat(args) => Box::pin(list::stat(&drive, args, printer)).await,
         Command::Du(args) => Box::pin(list::du(&drive, args, printer)).await,

@@ -69,6 +69,20 @@ def tree_hash(data):
     return sha256(b"\x01" + tree_hash(data[: left * LEAF]) + tree_hash(data[left * LEAF :]))
 
 
+def range_proof(data, first, end, at=0):
+    """The hashes of the largest subtrees beside leaves first..end, from left to right."""
+    leaves = -(-len(data) // LEAF)
+    if first <= at and at + leaves <= end:
+        return []
+    if at + leaves <= first or end <= at:
+        return [tree_hash(data)]
+    left = 1
+    while left * 2 < leaves:
+        left *= 2
+    head, tail = data[: left * LEAF], data[left * LEAF :]
+    return range_proof(head, first, end, at) + range_proof(tail, first, end, at + left)
+
+
 def public_key(seed):
     key = Ed25519PrivateKey.from_private_bytes(seed).public_key()
     return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -136,6 +150,8 @@ def crypto_vectors():
     seals = [(b"", b""), (b"treepage", b"a"), (pattern(88), pattern(1_000))]
     ciphers = [(0, 40), (5, 40), (65_536, 16), (2**36 + 9, 33), (2**60 - 40, 40)]
     shards = [1, 64, LEAF, LEAF + 1, 5 * LEAF + 3, 7 * LEAF, SHARD_MAX]
+    ranges = [(1, 0, 1), (5 * LEAF + 64, 0, 6), (5 * LEAF + 64, 0, 1), (5 * LEAF + 64, 5, 6)]
+    ranges += [(7 * LEAF, 2, 5), (SHARD_MAX, 0, 1), (SHARD_MAX, 1, 29), (SHARD_MAX, 13, 17)]
     bodies = [(b"ticket", b""), (b"root", pattern(300))]
     return {
         "expand": [
@@ -166,6 +182,16 @@ def crypto_vectors():
             for context, plain in seals
         ],
         "shard_id": [{"bytes": size, "id": tree_hash(pattern(size)).hex()} for size in shards],
+        "leaf_range": [
+            {
+                "bytes": size,
+                "first": first,
+                "end": end,
+                "id": tree_hash(pattern(size)).hex(),
+                "proof": [node.hex() for node in range_proof(pattern(size), first, end)],
+            }
+            for size, first, end in ranges
+        ],
         "sign": [
             {
                 "seed": key.hex(),

@@ -7,6 +7,7 @@
 pub mod erase;
 pub mod purge;
 pub mod retention;
+pub mod sparse;
 
 #[cfg(test)]
 mod tests;

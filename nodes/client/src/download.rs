@@ -1,11 +1,14 @@
 //! A download: verified plaintext of any range of a blob, from whichever Hosts give it first.
 //!
 //! The manifest says what the shards must be ([`manifest`]), the Bridge where they are
-//! ([`layout`], fetched ahead). Several segments are fetched at a time ([`segment`]), as many as
-//! memory allows; what is verified is decrypted and handed to its sink ([`deliver`]).
+//! ([`layout`], fetched ahead). What is needed of a segment is cut into blocks ([`block`]), whole
+//! shards or runs of leaves. Several are fetched at a time ([`segment`]), as many as memory allows;
+//! what is verified is decrypted and handed to its sink ([`deliver`]).
 //!
-//! No byte is decrypted, let alone handed on, before the shard it came in matched the manifest.
+//! No byte is decrypted, let alone handed on, before the shard it came in matched the manifest, or
+//! the proof of its leaves led to the manifest's id.
 
+mod block;
 mod choose;
 mod deliver;
 mod error;
@@ -22,8 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::formats::shape::Shape;
-use model::units::PayerKey;
-use model::wire::api::Report;
+use model::units::{BlobId, PayerKey, SHARD_BYTES_MAX, ShardId};
+use model::wire::api::{Layout, Report};
 use tasks::time::Instant;
 use tasks::{JoinError, JoinSet};
 
@@ -33,10 +36,10 @@ use crate::transfer::{Progress, Transfer};
 pub use deliver::Piece;
 use deliver::Pieces;
 pub use error::DownloadError;
-use layout::{LayoutDesk, LayoutFeed};
+use layout::{LayoutDesk, LayoutFeed, ReadPlaces};
 pub use manifest::BlobAccess;
 use manifest::ManifestReader;
-use segment::{FetchedSegment, Road, Wanted, fetch_segment};
+use segment::{FetchedBlock, Road, Wanted, fetch_block};
 pub use sink::{FileSink, Sink, StreamSink};
 
 /// Room for shards beyond those that are needed: late ones, and parity while it is decoded.
@@ -66,15 +69,66 @@ impl Downloader {
         pieces: Vec<Piece>,
         progress: &Arc<Progress>,
     ) -> Result<(), DownloadError> {
+        self.open(access).fetch(pieces, progress).await
+    }
+
+    /// Opens a blob to be read in several goes. Nothing is sent yet.
+    #[must_use]
+    pub fn open(&self, access: &BlobAccess) -> OpenBlob {
+        OpenBlob {
+            transfer: self.transfer.clone(),
+            blob: access.blob,
+            payer: PayerKey(self.transfer.environment().fresh_key().public()),
+            manifest: ManifestReader::new(self.transfer.api().clone(), access),
+        }
+    }
+}
+
+/// A blob whose manifest is kept between reads.
+#[derive(Debug)]
+pub struct OpenBlob {
+    transfer: Transfer,
+    blob: BlobId,
+    payer: PayerKey,
+    manifest: ManifestReader,
+}
+
+impl OpenBlob {
+    /// The length and class of the blob.
+    ///
+    /// # Errors
+    /// [`DownloadError`] where the manifest cannot be had.
+    pub async fn shape(&mut self) -> Result<Shape, DownloadError> {
+        self.manifest.shape().await
+    }
+
+    /// The ids of the shards of a segment, n of them or one for mirrors, as the owner's manifest
+    /// has them.
+    ///
+    /// # Errors
+    /// [`DownloadError`] where the manifest cannot be had.
+    pub async fn shard_ids(&mut self, segment: u64) -> Result<Vec<ShardId>, DownloadError> {
+        self.manifest.ids(segment).await
+    }
+
+    /// Fetches `pieces` and writes each to its sink, as [`Downloader::fetch`] does.
+    ///
+    /// # Errors
+    /// [`DownloadError`]; whatever reached a sink before is verified plaintext.
+    pub async fn fetch(
+        &mut self,
+        pieces: Vec<Piece>,
+        progress: &Arc<Progress>,
+    ) -> Result<(), DownloadError> {
         let pieces = Arc::new(Pieces::new(pieces));
         progress.bytes_planned.add(pieces.bytes());
         if pieces.bytes() == 0 {
             return Ok(());
         }
-        let mut manifest = ManifestReader::new(self.transfer.api().clone(), access);
-        let shape = manifest.shape().await?;
+        let (shape, early) = self.learn(&pieces).await?;
+        let blob = self.blob;
         for piece in pieces.iter() {
-            let (blob, range) = (access.blob, piece.range.clone());
+            let range = piece.range.clone();
             shape
                 .segments_of_range(range.clone())
                 .map_err(|source| DownloadError::Range {
@@ -83,11 +137,12 @@ impl Downloader {
                     source,
                 })?;
         }
+        let (api, payer) = (self.transfer.api().clone(), self.payer);
         let desk = LayoutDesk {
-            api: self.transfer.api().clone(),
-            blob: access.blob,
+            api,
+            blob,
             shape,
-            payer: PayerKey(self.transfer.environment().fresh_key().public()),
+            payer,
         };
         let road = Road {
             transfer: self.transfer.clone(),
@@ -97,32 +152,47 @@ impl Downloader {
         let mut download = Download {
             road,
             shape,
-            manifest,
+            manifest: &mut self.manifest,
             pieces,
             running: JoinSet::new(),
             waiting: BTreeMap::new(),
+            started: 0,
             next: 0,
             reports: ReportBook::default(),
             window: Window::new(self.transfer.limits().segments_max),
         };
-        let fetched = download.fetch_all().await;
+        let fetched = download.fetch_all(early).await;
         // Ends what is under way, so that nothing is written any more.
         download.running.shutdown().await;
         download.reports.tell(self.transfer.api()).await;
         fetched
     }
+
+    /// The blob's shape, and meanwhile where its first segment lies if that is sure to be needed.
+    async fn learn(&mut self, pieces: &Pieces) -> Result<(Shape, Option<Layout>), DownloadError> {
+        let is_first = pieces.end() <= u64::from(SHARD_BYTES_MAX);
+        if !is_first || self.manifest.is_known() {
+            return Ok((self.manifest.shape().await?, None));
+        }
+        let api = self.transfer.api().clone();
+        let layout = layout::ask(&api, (self.blob, self.payer), 0..1);
+        let (shape, layout) = tokio::try_join!(self.manifest.shape(), layout)?;
+        Ok((shape, Some(layout)))
+    }
 }
 
 /// A download under way.
-struct Download {
+struct Download<'a> {
     road: Road,
     shape: Shape,
-    manifest: ManifestReader,
+    manifest: &'a mut ManifestReader,
     pieces: Arc<Pieces>,
     running: JoinSet<Done>,
-    /// Segments that came before their turn, where order matters; by their turn.
-    waiting: BTreeMap<u64, FetchedSegment>,
-    /// The turn of the segment that is to be written next.
+    /// Blocks that came before their turn, where order matters; by their turn.
+    waiting: BTreeMap<u64, FetchedBlock>,
+    /// The turn of the block that is started next.
+    started: u64,
+    /// The turn of the block that is to be written next.
     next: u64,
     reports: ReportBook,
     window: Window,
@@ -140,17 +210,15 @@ enum Outcome {
     /// Written, so many bytes.
     Written(u64),
     /// To be written in its turn.
-    Fetched(FetchedSegment),
+    Fetched(FetchedBlock),
 }
 
-impl Download {
-    async fn fetch_all(&mut self) -> Result<(), DownloadError> {
-        let mut turn = 0;
+impl Download<'_> {
+    async fn fetch_all(&mut self, mut early: Option<Layout>) -> Result<(), DownloadError> {
         for run in self.pieces.segments(self.shape) {
-            let mut layouts = LayoutFeed::new(self.road.desk.clone(), run.clone());
+            let mut layouts = LayoutFeed::new(self.road.desk.clone(), run.clone(), early.take());
             for index in run {
-                self.start(turn, index, &mut layouts).await?;
-                turn += 1;
+                self.start_segment(index, &mut layouts).await?;
             }
         }
         while let Some(done) = self.running.join_next().await {
@@ -159,45 +227,48 @@ impl Download {
         Ok(())
     }
 
-    /// Begins with a segment once there is room for it.
-    async fn start(
+    /// Begins with what is needed of a segment, as soon as there is room for each part.
+    async fn start_segment(
         &mut self,
-        turn: u64,
         index: u64,
         layouts: &mut LayoutFeed,
     ) -> Result<(), DownloadError> {
-        let transfer = self.road.transfer.clone();
-        // One that waits for its turn counts as under way: its buffers are in use.
-        while self.running.len() + self.waiting.len() >= self.window.size() {
-            match self.running.join_next().await {
-                Some(done) => self.note(done).await?,
-                None => break,
-            }
-        }
         let segment = self
             .shape
             .segment(index)
             .ok_or(DownloadError::Interrupted)?;
-        let shards = self.pieces.shards(&segment);
         let places = layouts.places(index).await?;
         let ids = self.manifest.ids(index).await?;
-        let buffers = u64::from(shards.end - shards.start) + SPARE_BUFFERS;
-        let bytes =
-            buffers.min(u64::from(self.shape.class().n())) * u64::from(segment.shard_size.bytes());
-        let room = self.meanwhile(transfer.buffers().room(bytes)).await?;
-        let (blob, class) = (self.road.desk.blob, self.shape.class());
-        let wanted = Wanted {
-            blob,
-            class,
-            segment,
-            ids,
-            shards,
-            room,
-        };
+        for block in self.pieces.blocks(segment) {
+            // One that waits for its turn counts as under way: its buffers are in use.
+            while self.running.len() + self.waiting.len() >= self.window.size() {
+                match self.running.join_next().await {
+                    Some(done) => self.note(done).await?,
+                    None => break,
+                }
+            }
+            let (transfer, class) = (self.road.transfer.clone(), self.shape.class());
+            let bytes = block.room_bytes(class, SPARE_BUFFERS);
+            let room = self.meanwhile(transfer.buffers().room(bytes)).await?;
+            let wanted = Wanted {
+                blob: self.road.desk.blob,
+                class,
+                block,
+                ids: ids.clone(),
+                room,
+            };
+            self.start(wanted, places.clone());
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, wanted: Wanted, places: ReadPlaces) {
+        let turn = self.started;
+        self.started += 1;
         let (road, pieces) = (self.road.clone(), Arc::clone(&self.pieces));
         self.running.spawn(async move {
             let began = Instant::now();
-            let (fetched, reports) = fetch_segment(road, wanted, places).await;
+            let (fetched, reports) = fetch_block(road, wanted, places).await;
             let took = began.elapsed();
             let outcome = match fetched {
                 Ok(fetched) if pieces.in_order() => Ok(Outcome::Fetched(fetched)),
@@ -211,7 +282,6 @@ impl Download {
                 outcome,
             }
         });
-        Ok(())
     }
 
     /// Waits for `future`, and notes what gets done meanwhile; fails when any part fails.
@@ -244,7 +314,7 @@ impl Download {
     }
 }
 
-async fn deliver(pieces: Arc<Pieces>, fetched: FetchedSegment) -> Result<u64, DownloadError> {
+async fn deliver(pieces: Arc<Pieces>, fetched: FetchedBlock) -> Result<u64, DownloadError> {
     let delivered = tasks::spawn_blocking(move || pieces.deliver(fetched)).await;
     let delivered = delivered.map_err(|error| DownloadError::Sink(io::Error::other(error)))?;
     delivered.map_err(DownloadError::Sink)

@@ -1,7 +1,7 @@
 //! The owner's files as a filesystem: paths, folders and versions over sealed pages and blobs.
 //!
 //! A [`Drive`] is one device's view of one volume. Each flow has its file: [`join`], `open`,
-//! `upload` (put), `download` (get), `list` (ls, stat, du), `arrange` (mkdir, mv, cp), `delete`
+//! `upload` (put), `download` (get, cat), `stream` (parts of files), `list` (ls, stat, du), `arrange` (mkdir, mv, cp), `delete`
 //! (rm, purge), `locate` (where), and `commit`, through which every change goes.
 //!
 //! What is absent: no plaintext is ever written anywhere but where the owner asked for it; no
@@ -20,8 +20,10 @@ pub mod locate;
 mod open;
 mod pages;
 mod path;
+mod range;
 mod read;
 pub mod slash;
+pub mod stream;
 pub mod unfinished;
 pub mod upload;
 mod watch;
@@ -31,6 +33,7 @@ pub use home::{DeviceKeys, Home, HomeError, Settings};
 pub use model::formats::tree::PathError;
 pub use open::{Drive, OpenError};
 pub use path::TypedPath;
+pub use range::{ByteRange, RangeError};
 pub use read::{ReadError, Snapshot, SnapshotWalk};
 pub use shardstore::durable::create_new as create_private_file;
 pub use watch::{Tally, Watcher};

@@ -292,6 +292,8 @@ async fn a_pack_gives_each_of_its_files_and_a_range_asks_for_its_own_shard() {
     assert_eq!(part, other.plain[100_000..100_007]);
 
     let before = network.hosts.iter().map(|host| host.asked().1).sum::<u32>();
+    let sent = || network.hosts.iter().map(|host| host.sent()).sum::<u64>();
+    let sent_before = sent();
     let sink = Arc::new(StreamSink::new(Vec::new()));
     let range = 300_000..300_010;
     let piece = file.piece(range, sink.clone());
@@ -305,6 +307,7 @@ async fn a_pack_gives_each_of_its_files_and_a_range_asks_for_its_own_shard() {
     );
     let after = network.hosts.iter().map(|host| host.asked().1).sum::<u32>();
     assert_eq!(after - before, 1, "one shard holds the range");
+    assert_eq!(sent() - sent_before, 65_536, "and one leaf of it");
 
     let beyond = file.piece(799_999..800_001, Arc::new(StreamSink::new(Vec::new())));
     let error = downloader

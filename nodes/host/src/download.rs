@@ -1,7 +1,8 @@
-//! Download: one shard goes out, in chunks read from its log as fast as the client takes them.
+//! Download: one shard goes out, or a run of its leaves with the proof that they are the shard's,
+//! in chunks read from its log as fast as the client takes them.
 //!
-//! Nothing is checked against the shard's hash here: the client does that with every byte, and
-//! the scrub does it with every shard.
+//! The bytes that go out are not checked against the shard's hash here: the client does that with
+//! every byte, and the scrub does it with every shard.
 
 use std::sync::Arc;
 
@@ -10,20 +11,27 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
-use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE,
+};
+use http::{HeaderMap, StatusCode};
+use model::crypto::LeafRange;
 use model::units::{BridgeId, ParseIdError, ShardId};
-use model::wire::{ProblemCode, TicketPurpose};
+use model::wire::{
+    LEAF_PROOF, LeafHeaderError, ProblemCode, TicketPurpose, content_range, encode_proof,
+    parse_range_header,
+};
 use shardstore::{ReadError, Seen, ShardReader};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::about::require_promised_hour;
 use crate::host::Node;
 use crate::limits::READ_CHUNK_BYTES;
+use crate::proof;
 use crate::refusal::Refusal;
 use crate::ticket::{self, Allowance};
 
-/// `GET /v1/shards/{id}`: the shard's bytes.
+/// `GET /v1/shards/{id}`: the shard's bytes, or with `Range` some of its leaves and their proof.
 pub(crate) async fn get_shard(
     State(node): State<Arc<Node>>,
     Path(id): Path<String>,
@@ -39,25 +47,61 @@ pub(crate) async fn get_shard(
     let turn =
         turn.map_err(|_| Refusal::new(ProblemCode::Busy, "this host is sending all it can"))?;
     let shard = find(&node, ticket.ticket().bridge, id).await?;
-    let shard_bytes = shard.shard_bytes();
+    let leaves = wanted(&headers, &shard)?;
+    let bytes = leaves.map_or(0..shard.shard_bytes(), |leaves| leaves.bytes());
+    let length = bytes.end - bytes.start;
     let allowance = node
         .allowances
-        .take(ticket.ticket(), u64::from(shard_bytes), now)?;
+        .take(ticket.ticket(), u64::from(length), now)?;
+    let proof = match leaves {
+        Some(leaves) => Some((leaves, proof::of(&node, &shard, leaves).await?)),
+        None => None,
+    };
     let sending = Sending {
         node,
         shard,
-        next: 0,
+        next: bytes.start,
+        end: bytes.end,
         allowance,
         _turn: turn,
     };
-    let mut response = Body::from_stream(chunks(sending)).into_response();
+    let body = Body::from_stream(chunks(sending));
+    Ok(answer(body, length, proof))
+}
+
+/// The leaves that are asked for; `None` for the whole shard.
+fn wanted(headers: &HeaderMap, shard: &ShardReader) -> Result<Option<LeafRange>, Refusal> {
+    let Some(value) = headers.get(RANGE) else {
+        return Ok(None);
+    };
+    value
+        .to_str()
+        .map_err(|_| LeafHeaderError::Range)
+        .and_then(|text| parse_range_header(text, shard.shard_bytes()))
+        .map(Some)
+        .map_err(|error| Refusal::new(ProblemCode::BadRequest, error.to_string()))
+}
+
+fn answer(body: Body, length: u32, proof: Option<(LeafRange, Vec<[u8; 32]>)>) -> Response {
+    let mut response = body.into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(shard_bytes));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(
         CONTENT_TYPE,
         HeaderValue::from_static("application/octet-stream"),
     );
-    Ok(response)
+    if let Some((leaves, proof)) = proof {
+        // Digits and base64 are always header values.
+        if let Ok(value) = HeaderValue::try_from(content_range(&leaves)) {
+            headers.insert(CONTENT_RANGE, value);
+        }
+        if let Ok(value) = HeaderValue::try_from(encode_proof(&proof)) {
+            headers.insert(LEAF_PROOF, value);
+        }
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response
 }
 
 async fn find(node: &Arc<Node>, bridge: BridgeId, id: ShardId) -> Result<ShardReader, Refusal> {
@@ -84,6 +128,7 @@ struct Sending {
     node: Arc<Node>,
     shard: ShardReader,
     next: u32,
+    end: u32,
     allowance: Allowance,
     _turn: OwnedSemaphorePermit,
 }
@@ -106,7 +151,7 @@ fn chunks(sending: Sending) -> impl Stream<Item = Result<Bytes, SendError>> {
 
 impl Sending {
     async fn chunk(&mut self) -> Result<Option<Bytes>, SendError> {
-        let left = (self.shard.shard_bytes() - self.next) as usize;
+        let left = (self.end - self.next) as usize;
         let len = left.min(READ_CHUNK_BYTES);
         if len == 0 {
             return Ok(None);

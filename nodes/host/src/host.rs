@@ -25,6 +25,7 @@ use crate::buffers::Buffers;
 use crate::config::HostConfig;
 use crate::environment::Environment;
 use crate::limits::{BODIES_MAX, BODIES_WAITING_MAX, READ_CHUNK_BYTES, READS_MAX};
+use crate::proof::LeafLists;
 use crate::status::{self, JoinState};
 use crate::ticket::Allowances;
 use crate::{about, download, join, metered, upkeep, upload};
@@ -78,6 +79,7 @@ pub(crate) struct Node {
     pub(crate) bandwidth_up: Bandwidth,
     pub(crate) bandwidth_down: Bandwidth,
     pub(crate) allowances: Allowances,
+    pub(crate) leaf_lists: LeafLists,
     pub(crate) moved: Moved,
     /// Paces scrub and compaction.
     pub(crate) upkeep: Bandwidth,
@@ -127,6 +129,7 @@ impl Host {
             bandwidth_up: Bandwidth::new(settings.bandwidth_up),
             bandwidth_down: Bandwidth::new(settings.bandwidth_down),
             allowances: Allowances::default(),
+            leaf_lists: LeafLists::default(),
             moved: Moved::default(),
             upkeep: Bandwidth::new(Some(settings.upkeep_bytes_per_s)),
             metrics,

@@ -22,6 +22,7 @@ mod identity;
 mod join;
 mod limits;
 mod metered;
+mod proof;
 mod refusal;
 mod status;
 mod ticket;

@@ -12,6 +12,10 @@ pub(crate) const BODY_TURN_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) const READS_MAX: usize = 64;
 /// Bytes read from a log at once.
 pub(crate) const READ_CHUNK_BYTES: usize = 256 * 1024;
+/// Shards that are hashed at a time for proofs of their leaves.
+pub(crate) const PROOFS_AT_ONCE_MAX: usize = 2;
+/// Shards whose leaf hashes are remembered, 960 bytes each at most.
+pub(crate) const LEAF_LISTS_MAX: usize = 4_096;
 /// Tickets whose bytes are counted at a time.
 pub(crate) const TICKETS_COUNTED_MAX: usize = 65_536;
 /// Seconds after which a client that was told `busy` may ask again.

@@ -5,10 +5,10 @@ mod rig;
 
 use bytes::Bytes;
 use host::{JoinState, Settings, Status};
-use model::crypto::{Secret, SigningKey, hash_shard};
+use model::crypto::{LeafRange, Secret, SigningKey, hash_shard};
 use model::units::{OwnerTag, Serial, ShardId, ShardSize};
 use model::wire::control::FromHost;
-use model::wire::{Action, StoreReceipt};
+use model::wire::{Action, StoreReceipt, content_range, decode_proof, range_header};
 use net::Call;
 use rig::{MONDAY, NONCE, TestBridge, TestHost, settings};
 
@@ -222,6 +222,71 @@ async fn downloads_that_must_not_be_are_refused() {
     assert_eq!(host.get(&twice, &id).await.body, bytes);
     assert_eq!(host.get(&twice, &id).await.body, bytes);
     assert_eq!(host.get(&twice, &id).await.problem(), "403 ticket_refused");
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_run_of_leaves_comes_with_its_proof_and_takes_its_bytes_of_the_ticket() {
+    let data = tempfile::tempdir().unwrap();
+    let bridge = TestBridge::start(0);
+    let mut host = TestHost::start(settings(data.path(), bridge.port));
+    host.joined().await;
+    let bytes = shard(1, 5 * 65_536 + 64);
+    let (id, size) = (hash_shard(&bytes), u32::try_from(bytes.len()).unwrap());
+    host.put(&bridge.put_ticket(host.id, 1), &bytes).await;
+    let ticket = bridge
+        .ticket(host.id, 2, Action::Get { shard: id }, 3 * 65_536)
+        .sign(&bridge.key);
+
+    for range in [65_536..131_072, 5 * 65_536..size, 131_072..196_608] {
+        let leaves = LeafRange::of_bytes(size, range.clone()).unwrap();
+        let answer = host.get_range(&ticket, &id, &range_header(&leaves)).await;
+        assert_eq!(answer.status.as_u16(), 206);
+        assert_eq!(answer.header("content-range"), content_range(&leaves));
+        let proof = decode_proof(answer.header("leaf-proof")).unwrap();
+        assert_eq!(leaves.verify(&id, &answer.body, &proof), Ok(()));
+        let range = range.start as usize..range.end as usize;
+        assert_eq!(answer.body, bytes[range]);
+    }
+    for wrong in [
+        "bytes=0-",
+        "bytes=1-65535",
+        "bytes=0-65536",
+        "bytes=0-393215",
+        "lines=0-9",
+    ] {
+        let refused = host.get_range(&ticket, &id, wrong).await;
+        assert_eq!(refused.problem(), "400 bad_request", "{wrong}");
+    }
+    let beyond = host.get_range(&ticket, &id, "bytes=0-65535").await;
+    assert_eq!(
+        beyond.problem(),
+        "403 ticket_refused",
+        "65,472 bytes are left"
+    );
+    let whole = bridge.get_ticket(host.id, 3, id);
+    let all = host
+        .get_range(&whole, &id, &format!("bytes=0-{}", size - 1))
+        .await;
+    assert_eq!((all.status.as_u16(), all.header("leaf-proof")), (206, ""));
+    assert_eq!(all.body, bytes);
+    host.end().await;
+}
+
+#[tokio::test]
+async fn no_proof_is_made_of_a_shard_that_rotted() {
+    let data = tempfile::tempdir().unwrap();
+    let bridge = TestBridge::start(0);
+    let mut host = TestHost::start(settings(data.path(), bridge.port));
+    host.joined().await;
+    let bytes = shard(1, 3 * 65_536);
+    let id = hash_shard(&bytes);
+    host.put(&bridge.put_ticket(host.id, 1), &bytes).await;
+    assert!(rig::rot(data.path(), &bytes[70_000..70_100]));
+
+    let ticket = bridge.get_ticket(host.id, 2, id);
+    let refused = host.get_range(&ticket, &id, "bytes=0-65535").await;
+    assert!(refused.problem().ends_with(" shard_rotten"));
     host.end().await;
 }
 

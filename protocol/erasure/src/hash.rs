@@ -85,10 +85,17 @@ impl StreamHasher {
 
     /// Hashes the rest of the `whole` shard and returns its id.
     #[must_use]
-    pub fn finish(mut self, whole: &[u8]) -> ShardId {
+    pub fn finish(self, whole: &[u8]) -> ShardId {
+        ShardId(root(&self.finish_leaves(whole)))
+    }
+
+    /// Hashes the rest of the `whole` shard, or of the whole run of leaves, and returns the hash
+    /// of each leaf.
+    #[must_use]
+    pub fn finish_leaves(mut self, whole: &[u8]) -> Vec<[u8; 32]> {
         let leaves: Vec<&[u8]> = self.rest(whole).chunks(LEAF_BYTES).collect();
         self.hashes.extend(self.kernel.hash_leaves(&leaves));
-        ShardId(root(&self.hashes))
+        self.hashes
     }
 
     /// What is not hashed yet.

@@ -5,15 +5,17 @@
 
 mod file_cipher;
 mod keys;
+mod leaf_range;
 mod seal;
 mod sign;
 mod tree_hash;
 
 pub use file_cipher::FileCipher;
 pub use keys::{AccountKeys, AccountRootKey, Mnemonic, MnemonicError, VolumeKey, account_of};
+pub use leaf_range::{LeafRange, LeafRangeError, RANGE_PROOF_HASHES_MAX, RangeProofError};
 pub use seal::{OpenError, SEAL_OVERHEAD_BYTES, open, seal};
 pub use sign::{Signature, SignatureError, SigningKey, verify};
-pub use tree_hash::{LeafProofError, TreeHasher, hash_shard, leaf_path, verify_leaf};
+pub use tree_hash::{LeafProofError, TreeHasher, hash_shard, leaf_hash, leaf_path, verify_leaf};
 
 use std::fmt;
 

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod control;
+mod leaves;
 pub mod limits;
 #[cfg(feature = "openapi")]
 pub(crate) mod openapi;
@@ -14,6 +15,10 @@ mod schedule;
 mod signed;
 mod ticket;
 
+pub use leaves::{
+    LEAF_PROOF, LeafHeaderError, content_range, decode_proof, encode_proof, parse_range_header,
+    range_header,
+};
 pub use problem::{Problem, ProblemCode};
 pub use receipt::{StoreReceipt, StoreReceiptError, TransferReceipt};
 pub use schedule::{HoursPerWeekError, Schedule};

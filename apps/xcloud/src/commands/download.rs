@@ -1,4 +1,4 @@
-//! `xcloud get`.
+//! `xcloud get` and `xcloud cat`.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use client::transfer::FailureKind;
 use serde::Serialize;
 
 use super::{remote, split_last};
-use crate::cli::GetArgs;
+use crate::cli::{CatArgs, GetArgs};
 use crate::exit::{Exit, Failure};
 use crate::printer::{Printer, human_bytes};
 use crate::progress::{Bar, Direction, FailedFile};
@@ -32,6 +32,7 @@ pub(super) async fn get(drive: &Drive, args: GetArgs, printer: Printer) -> Resul
     let request = GetRequest {
         remotes,
         local: to.into(),
+        range: args.range,
     };
     let to_stdout = request.local.as_os_str() == "-";
     let tally = Arc::new(Tally::default());
@@ -63,6 +64,21 @@ pub(super) async fn get(drive: &Drive, args: GetArgs, printer: Printer) -> Resul
         printer.remark(&summary(&report, seconds));
     }
     Ok(exit_of(&report))
+}
+
+pub(super) async fn cat(drive: &Drive, args: CatArgs, printer: Printer) -> Result<Exit, Failure> {
+    let remotes: Vec<_> = args
+        .paths
+        .iter()
+        .map(|path| remote(path))
+        .collect::<Result<_, _>>()?;
+    let tally = Arc::new(Tally::default());
+    let bar = Bar::start(printer, Direction::Down, &tally);
+    let out = std::io::stdout();
+    let outcome = drive.cat(&remotes, args.range, &tally, out).await;
+    bar.end();
+    outcome?;
+    Ok(Exit::Done)
 }
 
 /// Missing Hosts and wrong bytes have codes of their own, also where only some files met them.

@@ -102,6 +102,16 @@ impl BlobTable for Mem {
             .collect())
     }
 
+    fn sparse_blobs(
+        &self,
+        account: &AccountId,
+        after: Option<&BlobId>,
+        limit: u32,
+    ) -> Result<Vec<BlobRow>, StoreError> {
+        let sparse = self.after(account, after).filter(|row| row.is_sparse());
+        Ok(sparse.take(bounded(limit)).cloned().collect())
+    }
+
     fn delete_blob(&mut self, account: &AccountId, blob: &BlobId) -> Result<bool, StoreError> {
         Ok(self.blobs.remove(&(*account, *blob)).is_some())
     }
@@ -114,12 +124,16 @@ impl Mem {
         upload: &UploadId,
         after: Option<&BlobId>,
     ) -> impl Iterator<Item = &BlobRow> {
+        let upload = *upload;
+        let rows = self.after(account, after);
+        rows.filter(move |row| row.upload == upload && row.state == BlobState::Pending)
+    }
+    /// The blobs of an owner by their ids.
+    fn after(&self, account: &AccountId, after: Option<&BlobId>) -> impl Iterator<Item = &BlobRow> {
         let first = after.map_or(Bound::Included((*account, BlobId([0; 16]))), |after| {
             Bound::Excluded((*account, *after))
         });
         let last = Bound::Included((*account, BlobId([0xff; 16])));
-        let upload = *upload;
-        let rows = self.blobs.range((first, last)).map(|(_, row)| row);
-        rows.filter(move |row| row.upload == upload && row.state == BlobState::Pending)
+        self.blobs.range((first, last)).map(|(_, row)| row)
     }
 }

@@ -131,6 +131,24 @@ impl BlobTable for SqliteTx<'_> {
         )
     }
 
+    fn sparse_blobs(
+        &self,
+        account: &AccountId,
+        after: Option<&BlobId>,
+        limit: u32,
+    ) -> Result<Vec<BlobRow>, StoreError> {
+        let after = after.map_or(&[][..], |after| after.as_bytes());
+        self.many(
+            "list sparse blobs",
+            "SELECT owner, blob, upload, length, k, n, shard_size, segments, owner_tag, created,
+             refs, live_bytes, state, retired FROM blobs
+             WHERE owner = ?1 AND blob > ?2 AND state = 1 AND live_bytes < length - length / 2
+             ORDER BY blob LIMIT ?3",
+            params![account.0, after, bounded(limit)],
+            read_blob,
+        )
+    }
+
     fn delete_blob(&mut self, account: &AccountId, blob: &BlobId) -> Result<bool, StoreError> {
         let sql = "DELETE FROM blobs WHERE owner = ?1 AND blob = ?2";
         Ok(self.execute("delete a blob", sql, [account.0, blob.0])? == 1)

@@ -145,11 +145,25 @@ pub trait BlobTable {
         limit: u32,
     ) -> Result<Vec<BlobRow>, StoreError>;
 
+    /// Returns up to `limit` live blobs of an owner of which less than half is referred to, ordered
+    /// by id, after `after`.
+    fn sparse_blobs(
+        &self,
+        account: &AccountId,
+        after: Option<&BlobId>,
+        limit: u32,
+    ) -> Result<Vec<BlobRow>, StoreError>;
+
     /// Removes a blob's row, not its groups or receipts; `false` where there was none.
     fn delete_blob(&mut self, account: &AccountId, blob: &BlobId) -> Result<bool, StoreError>;
 }
 
 impl BlobRow {
+    /// Whether less than half of it is referred to, though some is.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.state == BlobState::Live && self.live_bytes < self.length - self.length / 2
+    }
+
     /// The rule of [`BlobTable::add_references`], the same in every engine.
     pub(crate) fn apply(
         &mut self,

@@ -97,6 +97,46 @@ pub(crate) fn references_refuse_what_cannot_be(fixture: &Fixture) {
     });
 }
 
+pub(crate) fn blobs_below_half_alive_are_listed_in_pages(fixture: &Fixture) {
+    ok(fixture, |tx| {
+        for (number, length, live) in [(1, 9, 4), (2, 9, 5), (3, 9, 0), (4, 1_000, 499), (5, 2, 1)]
+        {
+            let row = BlobRow {
+                length,
+                ..blob(number)
+            };
+            assert!(tx.insert_blob(&row)?);
+            // Committed below, but for the last one.
+            if number == 5 {
+                continue;
+            }
+            tx.commit_blobs(&ALICE, &UPLOAD, UnixMs(10))?;
+            tx.add_references(
+                &ALICE,
+                &row.blob,
+                delta(i64::from(live > 0), live),
+                UnixMs(11),
+            )
+            .unwrap();
+        }
+        let of_bob = BlobRow {
+            account: BOB,
+            live_bytes: 1,
+            state: BlobState::Live,
+            ..blob(1)
+        };
+        assert!(tx.insert_blob(&of_bob)?);
+
+        let ids = |rows: Vec<BlobRow>| rows.iter().map(|row| row.blob).collect::<Vec<_>>();
+        let all = [blob(1).blob, blob(4).blob];
+        assert_eq!(ids(tx.sparse_blobs(&ALICE, None, 9)?), all);
+        assert_eq!(ids(tx.sparse_blobs(&ALICE, None, 1)?), all[..1]);
+        assert_eq!(ids(tx.sparse_blobs(&ALICE, Some(&all[0]), 9)?), all[1..]);
+        assert_eq!(ids(tx.sparse_blobs(&BOB, None, 9)?), [of_bob.blob]);
+        Ok(())
+    });
+}
+
 pub(crate) fn pending_and_retired_blobs_are_listed_in_pages(fixture: &Fixture) {
     ok(fixture, |tx| {
         for number in [3, 1, 2] {

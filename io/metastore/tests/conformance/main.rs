@@ -90,6 +90,7 @@ on_every_engine![
     blobs::blobs_live_while_entries_refer_to_them,
     blobs::references_refuse_what_cannot_be,
     blobs::pending_and_retired_blobs_are_listed_in_pages,
+    blobs::blobs_below_half_alive_are_listed_in_pages,
     blobs::groups_are_found_by_any_segment_they_hold,
     blobs::groups_are_swapped_by_version,
     blobs::groups_are_scanned_in_the_order_of_their_keys,

@@ -11,6 +11,7 @@ use model::wire::{ProblemCode, Signed};
 
 use super::purge::{PurgeError, purge};
 use super::retention::{end_expired, expired, remove_retired, sweep_nodes};
+use super::sparse::after;
 use crate::refusal::Refusal;
 use crate::testing::{VOLUME, World, blob, commit_of, node, request};
 use crate::upload::commit::CommitTarget;
@@ -154,6 +155,27 @@ fn retired_blobs_and_pages_stay_for_the_retention_and_then_go() {
         assert_eq!(serials.len(), 1);
         assert!(serials.is_subset(&given(&world, &planned, *host)));
     }
+}
+
+#[test]
+fn what_is_less_than_half_alive_is_listed_until_it_is_retired() {
+    let mut world = World::new(8);
+    // Each has one live byte.
+    let (_, root) = stored(&mut world, &[1_000, 1, 2_000]);
+    let account = world.account();
+    let listed = |world: &World, last: Option<u8>| {
+        let last = last.map(blob);
+        let listed = world.read(move |tx| after(tx, &account, last.as_ref(), 10_000));
+        listed
+            .blobs
+            .iter()
+            .map(|sparse| sparse.blob)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&world, None), [blob(1), blob(3)]);
+    assert_eq!(listed(&world, Some(1)), [blob(3)]);
+    remove(&world, &root);
+    assert_eq!(listed(&world, None), [blob(3)]);
 }
 
 fn ask_purge(

@@ -1,22 +1,51 @@
-//! Layouts.
+//! Layouts, and which blobs have become sparse.
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use model::units::{BlobId, PayerKey};
 use model::wire::ProblemCode;
-use model::wire::api::{self, Layout};
-use model::wire::limits::SEGMENTS_PER_PAGE_MAX;
+use model::wire::api::{self, Layout, SparseBlobs};
+use model::wire::limits::{SEGMENTS_PER_PAGE_MAX, SPARSE_BLOBS_PER_PAGE_MAX};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::request::{SignedIn, id, number, parameters};
 use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
+use crate::delete::sparse;
 use crate::download::layout;
 use crate::random;
 
 pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
-    OpenApiRouter::new().routes(routes!(layout))
+    OpenApiRouter::new()
+        .routes(routes!(sparse))
+        .routes(routes!(layout))
+}
+
+/// Blobs of which less than half is referred to, by their ids.
+#[utoipa::path(
+    get, path = api::SPARSE_BLOBS,
+    params(
+        ("after" = Option<BlobId>, Query, description = "The last one of the page before"),
+        ("limit" = Option<u64>, Query, description = "Most blobs"),
+    ),
+    responses((status = 200, description = "", body = SparseBlobs)),
+)]
+pub(crate) async fn sparse(
+    State(bridge): State<Bridge>,
+    SignedIn(owner): SignedIn,
+    RawQuery(query): RawQuery,
+) -> Answer<Json<SparseBlobs>> {
+    let query = query.as_deref();
+    let after = parameters(query, "after").next().map(id).transpose()?;
+    let limit = number(query, "limit")?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit = limit.unwrap_or(SPARSE_BLOBS_PER_PAGE_MAX);
+    let account = owner.account;
+    let listed = bridge
+        .store()
+        .read(move |tx| sparse::after(tx, &account, after.as_ref(), limit))
+        .await?;
+    Ok(Json(listed))
 }
 
 /// Where a blob's shards lie, with tickets to read them.

@@ -215,6 +215,7 @@ mod tests {
             ("Roots", "roots", limits::ROOTS_PER_PAGE_MAX),
             ("Layout", "segments", limits::SEGMENTS_PER_PAGE_MAX),
             ("Reports", "reports", limits::REPORTS_MAX),
+            ("SparseBlobs", "blobs", limits::SPARSE_BLOBS_PER_PAGE_MAX),
         ] {
             let said = &schemas[schema]["properties"][field]["maxItems"];
             assert_eq!(said.as_u64(), Some(limit as u64), "{schema}.{field}");

@@ -8,7 +8,8 @@ use model::wire::Signed;
 use model::wire::api::{
     ABOUT, ACCOUNTS, About, Commit, Committed, DEVICES, DeviceListAnswer, Layout, More,
     MoreRequest, NODES, NewAccount, Nodes, PURGE, Plan, Purge, PurgeAnswer, PutDeviceList, REPORTS,
-    ReceiptPage, Reports, RootAnswer, Roots, SlotPage, UPLOADS, USAGE, UploadRequest, Usage,
+    ReceiptPage, Reports, RootAnswer, Roots, SPARSE_BLOBS, SlotPage, SparseBlobs, UPLOADS, USAGE,
+    UploadRequest, Usage,
 };
 use model::wire::limits::{
     BLOBS_PER_UPLOAD_MAX, MORE_SLOTS_MAX, NODES_PER_GET_MAX, NODES_PER_PUT_MAX,
@@ -243,6 +244,18 @@ impl BridgeApi {
     ) -> Result<Layout, BridgeError> {
         let path = format!("/v1/blobs/{blob}/layout?first={first}&limit={limit}&payer={payer}");
         self.send(Request::get("get layout", path)).await
+    }
+
+    /// Blobs of the account that are less than half alive, by their ids, after `after`.
+    ///
+    /// # Errors
+    /// [`BridgeError`], as of every call.
+    pub async fn sparse_blobs(&self, after: Option<&BlobId>) -> Result<SparseBlobs, BridgeError> {
+        let path = after.map_or_else(
+            || SPARSE_BLOBS.to_owned(),
+            |after| format!("{SPARSE_BLOBS}?after={after}"),
+        );
+        self.send(Request::get("list sparse blobs", path)).await
     }
 
     /// Tells what was seen of Hosts.

@@ -57,6 +57,19 @@ impl Goal {
             .min_by_key(|index| rank(*index))
     }
 
+    /// Whether something that is wanted does not come by itself any more, or is late.
+    pub(super) fn must_restore(&self, states: &[ShardState]) -> bool {
+        let lacks = |state: &ShardState| {
+            matches!(
+                state,
+                ShardState::Late | ShardState::Failed | ShardState::Lost
+            )
+        };
+        states
+            .get(self.wanted.clone())
+            .is_some_and(|wanted| wanted.iter().any(lacks))
+    }
+
     fn is_reached_by(&self, states: &[ShardState], counts: impl Fn(ShardState) -> bool) -> bool {
         let wanted = states.get(self.wanted.clone()).unwrap_or_default();
         let all_wanted = !wanted.is_empty() && wanted.iter().all(|state| counts(*state));

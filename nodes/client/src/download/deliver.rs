@@ -1,17 +1,15 @@
 //! From verified ciphertext to plaintext in a sink. Blocking; never on the reactor.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use model::crypto::{FileCipher, Secret};
 use model::formats::shape::{Segment, Shape};
-use model::units::ShardSize;
 
-use super::segment::FetchedSegment;
+use super::block::Block;
+use super::segment::FetchedBlock;
 use super::sink::Sink;
-use crate::transfer::buffers::Buffer;
 
 /// A run of a blob that is one file version, or a part of one, and where it goes.
 #[derive(Clone, Debug)]
@@ -54,6 +52,11 @@ impl Pieces {
             .sum()
     }
 
+    /// Where the last of them ends in the blob.
+    pub(super) fn end(&self) -> u64 {
+        self.iter().map(|piece| piece.range.end).max().unwrap_or(0)
+    }
+
     pub(super) fn in_order(&self) -> bool {
         self.iter().any(|piece| piece.sink.in_order())
     }
@@ -73,27 +76,31 @@ impl Pieces {
         runs
     }
 
-    /// The data shards of `segment` that hold any of it, from the first to the last.
-    pub(super) fn shards(&self, segment: &Segment) -> Range<u16> {
-        let size = u64::from(segment.shard_size.bytes());
+    /// What of `segment` has to be fetched, in the order of the blob.
+    pub(super) fn blocks(&self, segment: Segment) -> Vec<Block> {
         let here = segment.offset..segment.offset + u64::from(segment.length);
-        let shard = |at: u64| u16::try_from((at - here.start) / size).unwrap_or(u16::MAX);
-        let parts = self.iter().filter_map(|piece| overlap(&piece.range, &here));
-        let first_last = parts.map(|part| (shard(part.start), shard(part.end - 1)));
-        first_last
-            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
-            .map_or(0..0, |(a, b)| a..b + 1)
+        let ranges = self.within(&here).map(|piece| piece.range.clone());
+        Block::of(segment, ranges)
     }
 
-    /// Decrypts what is wanted of a segment and hands it to the sinks; returns how many bytes.
-    pub(super) fn deliver(&self, fetched: FetchedSegment) -> io::Result<u64> {
+    /// Decrypts what is wanted of a block and hands it to the sinks; returns how many bytes.
+    pub(super) fn deliver(&self, fetched: FetchedBlock) -> io::Result<u64> {
+        let FetchedBlock {
+            block,
+            mut shards,
+            skipped,
+        } = fetched;
         let mut delivered = 0;
-        let mut shards: BTreeMap<u16, Buffer> = fetched.shards;
-        for (index, shard) in &mut shards {
-            let here = shard_range(&fetched.segment, *index);
-            for piece in &self.pieces {
+        for index in block.shards.clone() {
+            let here = block.range_in_blob(index);
+            let Some(shard) = shards.get_mut(&index) else {
+                continue;
+            };
+            // Whole shards came instead of the leaves that were asked for.
+            let bytes = shard.get_mut(skipped..).unwrap_or_default();
+            for piece in self.within(&here) {
                 if let Some(part) = overlap(&piece.range, &here) {
-                    self.deliver_part(piece, &part, shard, here.start)?;
+                    self.deliver_part(piece, &part, bytes, here.start)?;
                     delivered += part.end - part.start;
                 }
             }
@@ -101,18 +108,32 @@ impl Pieces {
         Ok(delivered)
     }
 
+    /// The pieces that may hold any of `here`.
+    fn within(&self, here: &Range<u64>) -> impl Iterator<Item = &Piece> {
+        let end = self
+            .pieces
+            .partition_point(|piece| piece.range.start < here.end);
+        let start = if self.overlap {
+            0
+        } else {
+            self.pieces
+                .partition_point(|piece| piece.range.end <= here.start)
+        };
+        self.pieces.get(start..end).unwrap_or_default().iter()
+    }
+
     /// Decrypts bytes `part` of the blob where they lie and hands them on.
     fn deliver_part(
         &self,
         piece: &Piece,
         part: &Range<u64>,
-        shard: &mut Buffer,
-        shard_start: u64,
+        block: &mut [u8],
+        block_start: u64,
     ) -> io::Result<()> {
         let at =
-            |blob_offset: u64| usize::try_from(blob_offset - shard_start).unwrap_or(usize::MAX);
+            |blob_offset: u64| usize::try_from(blob_offset - block_start).unwrap_or(usize::MAX);
         let outside = || io::Error::from(io::ErrorKind::UnexpectedEof);
-        let bytes = shard
+        let bytes = block
             .get_mut(at(part.start)..at(part.end))
             .ok_or_else(outside)?;
         let offset = part.start - piece.range.start;
@@ -127,15 +148,8 @@ impl Pieces {
     }
 }
 
-/// Where data shard `index` lies in the blob, without padding.
-fn shard_range(segment: &Segment, index: u16) -> Range<u64> {
-    let size = u64::from(ShardSize::bytes(segment.shard_size));
-    let end = segment.offset + u64::from(segment.length);
-    let start = (segment.offset + u64::from(index) * size).min(end);
-    start..(start + size).min(end)
-}
-
-fn overlap(a: &Range<u64>, b: &Range<u64>) -> Option<Range<u64>> {
+/// What `a` and `b` have in common.
+pub(super) fn overlap(a: &Range<u64>, b: &Range<u64>) -> Option<Range<u64>> {
     let both = a.start.max(b.start)..a.end.min(b.end);
     (both.start < both.end).then_some(both)
 }

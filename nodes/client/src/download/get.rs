@@ -1,4 +1,5 @@
-//! One shard from one Host: the GET, a rate that must not be too low, and the hash.
+//! One shard from one Host, or a run of its leaves: the GET, a rate that must not be too low, and
+//! the hash that must be the manifest's, directly or by the run's proof.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,11 +7,15 @@ use std::time::Duration;
 
 use erasure::StreamHasher;
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_RANGE, HeaderValue, RANGE};
+use model::crypto::LeafRange;
 use model::units::ShardId;
 use model::wire::api::{SHARDS, Sighting};
 use model::wire::limits::TRANSFER_RATE_MIN;
-use model::wire::{ProblemCode, ticket_header};
+use model::wire::{
+    LEAF_PROOF, LeafHeaderError, ProblemCode, content_range, decode_proof, range_header,
+    ticket_header,
+};
 use net::{Call, CallError, Reply};
 use tasks::time::Instant;
 
@@ -49,13 +54,21 @@ pub(super) enum GetError {
     /// Bytes that are not the shard.
     #[error("sent bytes that are not the shard")]
     BadShard,
+    /// An answer that is not the one to what was asked for.
+    #[error("answered another range of the shard than the one asked for")]
+    OtherRange,
+    /// A proof that cannot be read.
+    #[error("sent no proof of the leaves")]
+    NoProof(#[source] LeafHeaderError),
 }
 
 impl GetError {
     /// What it says about the Host.
     pub(super) fn sighting(&self) -> Sighting {
         match self {
-            Self::BadShard | Self::Length { .. } => Sighting::BadShard,
+            Self::BadShard | Self::Length { .. } | Self::OtherRange | Self::NoProof(_) => {
+                Sighting::BadShard
+            }
             Self::TooSlow => Sighting::Slow,
             Self::Call(error) => match error.problem().map(|problem| problem.code) {
                 Some(ProblemCode::NotFound | ProblemCode::ShardRotten) => Sighting::Missing,
@@ -81,11 +94,13 @@ impl GetError {
 pub(super) struct Ask {
     pub(super) place: ReadPlace,
     pub(super) id: ShardId,
+    /// Which leaves of it.
+    pub(super) leaves: LeafRange,
     /// Set as soon as the Host begins to answer.
     pub(super) heard: Arc<AtomicBool>,
 }
 
-/// Gets a shard into `buffer`, which has its size.
+/// Gets leaves of a shard into `buffer`, which has their size.
 pub(super) async fn get_shard(
     transfer: &Transfer,
     ask: &Ask,
@@ -125,15 +140,12 @@ async fn receive(
         .await?
         .success()
         .await?;
-    if reply.status() != StatusCode::OK {
-        let (peer, status) = (reply.peer().to_owned(), reply.status());
-        return Err(CallError::Status { peer, status }.into());
-    }
+    let proof = proof_of(&reply, ask)?;
     let first = began.elapsed();
     ask.heard.store(true, Ordering::Relaxed);
-    if fill(reply, buffer, progress).await? != ask.id {
-        return Err(GetError::BadShard);
-    }
+    let hashes = fill(reply, buffer, progress).await?;
+    let held = ask.leaves.verify_hashes(&ask.id, &hashes, &proof);
+    held.map_err(|_| GetError::BadShard)?;
     Ok(Measure {
         bytes: buffer.len(),
         first,
@@ -141,13 +153,40 @@ async fn receive(
     })
 }
 
+/// The proof that comes with the leaves: none is needed for all of them.
+fn proof_of(reply: &Reply, ask: &Ask) -> Result<Vec<[u8; 32]>, GetError> {
+    let is_whole = ask.leaves.is_whole();
+    let expected = if is_whole {
+        StatusCode::OK
+    } else {
+        StatusCode::PARTIAL_CONTENT
+    };
+    if reply.status() != expected {
+        let (peer, status) = (reply.peer().to_owned(), reply.status());
+        return Err(CallError::Status { peer, status }.into());
+    }
+    if is_whole {
+        return Ok(Vec::new());
+    }
+    let header = |name| {
+        let value: Option<&HeaderValue> = reply.headers().get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    if header(CONTENT_RANGE.as_str()) != content_range(&ask.leaves) {
+        return Err(GetError::OtherRange);
+    }
+    decode_proof(header(LEAF_PROOF)).map_err(GetError::NoProof)
+}
+
 /// Fills `buffer` with the body, which must be exactly as long, and hashes it on the way, while
-/// its bytes are in the cache: a fraction of a millisecond at a time.
+/// its bytes are in the cache: a fraction of a millisecond at a time. Returns the leaves' hashes.
 async fn fill(
     mut reply: Reply,
     buffer: &mut Buffer,
     progress: &Progress,
-) -> Result<ShardId, GetError> {
+) -> Result<Vec<[u8; 32]>, GetError> {
     let (began, expected) = (Instant::now(), buffer.len());
     let mut hasher = StreamHasher::default();
     let mut bytes = 0;
@@ -170,12 +209,17 @@ async fn fill(
     if bytes < expected {
         return Err(GetError::Length { bytes, expected });
     }
-    Ok(hasher.finish(buffer))
+    Ok(hasher.finish_leaves(buffer))
 }
 
 fn get_call(ask: &Ask) -> Call {
-    let call = Call::get(format!("{SHARDS}/{}", ask.id));
-    // Base64 text is always a header value.
+    let mut call = Call::get(format!("{SHARDS}/{}", ask.id));
+    // Digits and base64 text are always header values.
+    if !ask.leaves.is_whole()
+        && let Ok(range) = HeaderValue::try_from(range_header(&ask.leaves))
+    {
+        call = call.header(RANGE, range);
+    }
     match HeaderValue::try_from(ticket_header(&ask.place.ticket)) {
         Ok(ticket) => call.header(AUTHORIZATION, ticket),
         Err(_) => call,

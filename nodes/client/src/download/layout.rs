@@ -42,13 +42,24 @@ pub(super) struct LayoutDesk {
     pub(super) payer: PayerKey,
 }
 
+/// Asks for a page of a layout.
+pub(super) async fn ask(
+    api: &BridgeApi,
+    (blob, payer): (BlobId, PayerKey),
+    segments: Range<u64>,
+) -> Result<Layout, DownloadError> {
+    let limit = (segments.end - segments.start).min(SEGMENTS_PER_PAGE_MAX as u64);
+    let page = api.layout(&blob, segments.start, limit, &payer).await;
+    page.map_err(|source| DownloadError::FetchLayout { blob, source })
+}
+
 impl LayoutDesk {
-    async fn page(&self, first: u64, limit: u64) -> Result<Layout, DownloadError> {
-        let page = self.api.layout(&self.blob, first, limit, &self.payer).await;
-        let page = page.map_err(|source| DownloadError::FetchLayout {
-            blob: self.blob,
-            source,
-        })?;
+    async fn page(&self, segments: Range<u64>) -> Result<Layout, DownloadError> {
+        let page = ask(&self.api, (self.blob, self.payer), segments.clone()).await?;
+        self.checked(page, segments.start)
+    }
+
+    fn checked(&self, page: Layout, first: u64) -> Result<Layout, DownloadError> {
         let fits = page.length == self.shape.length() && page.class == self.shape.class();
         if fits && !page.segments.is_empty() {
             Ok(page)
@@ -59,7 +70,7 @@ impl LayoutDesk {
 
     /// Where the shards of `segment` are now; `None` where the Bridge does not say.
     pub(super) async fn refresh(&self, segment: u64) -> Option<ReadPlaces> {
-        let page = timeout(REFRESH_WITHIN, self.page(segment, 1))
+        let page = timeout(REFRESH_WITHIN, self.page(segment..segment + 1))
             .await
             .ok()?
             .ok()?;
@@ -115,9 +126,10 @@ pub(super) struct LayoutFeed {
 }
 
 impl LayoutFeed {
-    pub(super) fn new(desk: LayoutDesk, segments: Range<u64>) -> Self {
+    /// The layouts of `segments`; of them `early` was fetched before.
+    pub(super) fn new(desk: LayoutDesk, segments: Range<u64>, early: Option<Layout>) -> Self {
         let (sender, pages) = mpsc::channel(PAGES_AHEAD);
-        let fetcher = tasks::spawn(fetch_pages(desk.clone(), segments, sender));
+        let fetcher = tasks::spawn(fetch_pages(desk.clone(), segments, early, sender));
         Self {
             desk,
             pages,
@@ -149,12 +161,15 @@ impl LayoutFeed {
 async fn fetch_pages(
     desk: LayoutDesk,
     segments: Range<u64>,
+    mut early: Option<Layout>,
     pages: mpsc::Sender<Result<Layout, DownloadError>>,
 ) {
     let mut first = segments.start;
     while first < segments.end {
-        let limit = (segments.end - first).min(SEGMENTS_PER_PAGE_MAX as u64);
-        let page = desk.page(first, limit).await;
+        let page = match early.take() {
+            Some(page) => desk.checked(page, first),
+            None => desk.page(first..segments.end).await,
+        };
         let got = page.as_ref().map_or(0, |page| page.segments.len() as u64);
         if pages.send(page).await.is_err() || got == 0 {
             return;

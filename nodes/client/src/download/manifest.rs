@@ -39,6 +39,11 @@ impl ManifestReader {
         }
     }
 
+    /// Whether the blob's shape was learnt before.
+    pub(super) fn is_known(&mut self) -> bool {
+        matches!(self.manifest.shape(), Step::Ready(_))
+    }
+
     /// The blob's shape.
     pub(super) async fn shape(&mut self) -> Result<Shape, DownloadError> {
         loop {

@@ -6,39 +6,38 @@ use erasure::{Code, hash_shards};
 use model::formats::shape::Class;
 
 use super::DownloadError;
-use super::segment::{FetchedSegment, Road, Wanted};
+use super::segment::{FetchedBlock, Good, Road, Wanted};
 use crate::transfer::Transfer;
 use crate::transfer::buffers::Buffer;
 
-/// The wanted data shards, those that did not come restored from the others and checked.
+/// The data shards of the block, those that did not come restored from the others and checked.
 pub(super) async fn restore(
     road: &Road,
     wanted: Wanted,
-    mut good: BTreeMap<u16, Buffer>,
-) -> Result<FetchedSegment, DownloadError> {
-    let segment = wanted.segment;
+    good: Good,
+) -> Result<FetchedBlock, DownloadError> {
+    let (block, Good { mut shards, leaves }) = (wanted.block.clone(), good);
+    let skipped = (block.leaves.bytes().start - leaves.bytes().start) as usize;
     if let Class::Mirrors { .. } = wanted.class {
-        let shards = good
-            .pop_first()
-            .map(|(_, buffer)| (0, buffer))
-            .into_iter()
-            .collect();
-        return Ok(FetchedSegment { segment, shards });
-    }
-    if wanted
-        .shards
-        .clone()
-        .any(|index| !good.contains_key(&index))
-    {
+        let any = shards.pop_first();
+        shards = any.map(|(_, buffer)| (0, buffer)).into_iter().collect();
+    } else if missing(&wanted, &shards).next().is_some() {
         road.progress.segments_degraded.add(1);
         let transfer = road.transfer.clone();
-        let restored = tasks::spawn_blocking(move || decode(&transfer, &wanted, good));
-        good = restored.await.map_err(|_| DownloadError::Interrupted)??;
+        let restored = tasks::spawn_blocking(move || decode(&transfer, &wanted, shards));
+        shards = restored.await.map_err(|_| DownloadError::Interrupted)??;
     }
-    Ok(FetchedSegment {
-        segment,
-        shards: good,
+    Ok(FetchedBlock {
+        block,
+        shards,
+        skipped,
     })
+}
+
+/// The shards of the block that are not there.
+fn missing(wanted: &Wanted, there: &BTreeMap<u16, Buffer>) -> impl Iterator<Item = u16> {
+    let shards = wanted.block.shards.clone();
+    shards.filter(|index| !there.contains_key(index))
 }
 
 fn decode(
@@ -46,13 +45,9 @@ fn decode(
     wanted: &Wanted,
     mut good: BTreeMap<u16, Buffer>,
 ) -> Result<BTreeMap<u16, Buffer>, DownloadError> {
-    let (blob, segment) = (wanted.blob, wanted.segment.index);
-    let size = wanted.segment.shard_size.as_usize();
-    let missing: Vec<u16> = wanted
-        .shards
-        .clone()
-        .filter(|i| !good.contains_key(i))
-        .collect();
+    let (blob, segment) = (wanted.blob, wanted.block.segment.index);
+    let size = wanted.block.segment.shard_size.as_usize();
+    let missing: Vec<u16> = missing(wanted, &good).collect();
     let mut restored: Vec<Buffer> = missing
         .iter()
         .map(|_| transfer.buffers().take(size, &wanted.room))

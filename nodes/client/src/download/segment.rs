@@ -2,7 +2,6 @@
 //! is late, silent or bad, and nothing is used before it matched the manifest.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,12 +9,14 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use model::formats::shape::{Class, Segment};
+use model::crypto::LeafRange;
+use model::formats::shape::Class;
 use model::units::{BlobId, ShardId};
 use model::wire::api::{Report, Sighting};
 use tasks::time::{Instant, sleep};
 
 use super::DownloadError;
+use super::block::Block;
 use super::choose::{Goal, ShardState};
 use super::get::{Ask, GetError, get_shard};
 use super::layout::{LayoutDesk, ReadPlaces};
@@ -40,16 +41,14 @@ const SLOW_MARGIN: Duration = Duration::from_millis(400);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const AGAIN_WITHIN: Duration = Duration::from_secs(8);
 
-/// A segment to be fetched.
+/// A block to be fetched.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) blob: BlobId,
     pub(super) class: Class,
-    pub(super) segment: Segment,
-    /// One per shard; one for all mirrors.
+    pub(super) block: Block,
+    /// One per shard of the segment; one for all mirrors.
     pub(super) ids: Vec<ShardId>,
-    /// The data shards that hold what is wanted.
-    pub(super) shards: Range<u16>,
     pub(super) room: Arc<Room>,
 }
 
@@ -63,7 +62,9 @@ impl Wanted {
     fn goal(&self) -> Goal {
         let wanted = match self.class {
             Class::Mirrors { .. } => 0..0,
-            Class::Coded { .. } => usize::from(self.shards.start)..usize::from(self.shards.end),
+            Class::Coded { .. } => {
+                usize::from(self.block.shards.start)..usize::from(self.block.shards.end)
+            }
         };
         Goal {
             k: usize::from(self.class.k()),
@@ -72,11 +73,21 @@ impl Wanted {
     }
 }
 
-/// Data shards of a segment that were verified, by their index.
+/// A block whose bytes were verified.
 #[derive(Debug)]
-pub(super) struct FetchedSegment {
-    pub(super) segment: Segment,
+pub(super) struct FetchedBlock {
+    pub(super) block: Block,
+    /// Data shards by their index: their leaves of the block, or all of them.
     pub(super) shards: BTreeMap<u16, Buffer>,
+    /// Bytes of each before the block begins.
+    pub(super) skipped: usize,
+}
+
+/// Shards that came, by their index, and which leaves of each.
+#[derive(Debug)]
+pub(super) struct Good {
+    pub(super) shards: BTreeMap<u16, Buffer>,
+    pub(super) leaves: LeafRange,
 }
 
 /// What all segments of a download share.
@@ -87,12 +98,12 @@ pub(super) struct Road {
     pub(super) progress: Arc<Progress>,
 }
 
-/// Fetches a segment; what was seen of Hosts comes with the result, good or bad.
-pub(super) async fn fetch_segment(
+/// Fetches a block; what was seen of Hosts comes with the result, good or bad.
+pub(super) async fn fetch_block(
     road: Road,
     wanted: Wanted,
     places: ReadPlaces,
-) -> (Result<FetchedSegment, DownloadError>, Vec<Report>) {
+) -> (Result<FetchedBlock, DownloadError>, Vec<Report>) {
     let fetching = Fetching::new(&road, &wanted, places);
     let (good, reports) = fetching.run().await;
     let fetched = match good {
@@ -115,6 +126,8 @@ struct Fetching<'a> {
     began: Instant,
     places: ReadPlaces,
     states: Vec<ShardState>,
+    /// The leaves that are asked for of every shard: the block's, or all.
+    leaves: LeafRange,
     /// Shards on their way that are not late yet.
     asked: BTreeMap<usize, Asked>,
     gets: FuturesUnordered<BoxFuture<'a, (usize, Result<Buffer, GetError>)>>,
@@ -132,6 +145,7 @@ impl<'a> Fetching<'a> {
             goal: wanted.goal(),
             began: Instant::now(),
             states: vec![ShardState::Untried; places.len()],
+            leaves: wanted.block.leaves,
             places: Vec::new(),
             asked: BTreeMap::new(),
             gets: FuturesUnordered::new(),
@@ -144,8 +158,11 @@ impl<'a> Fetching<'a> {
         fetching
     }
 
-    async fn run(mut self) -> (Result<BTreeMap<u16, Buffer>, DownloadError>, Vec<Report>) {
+    async fn run(mut self) -> (Result<Good, DownloadError>, Vec<Report>) {
         while !self.goal.is_reached(&self.states) {
+            if self.needs_whole_shards() {
+                self.ask_for_whole_shards();
+            }
             while let Some(index) = self.goal.next(&self.states, |index| self.rank(index)) {
                 self.ask(index);
             }
@@ -166,7 +183,31 @@ impl<'a> Fetching<'a> {
             }
         }
         self.strike_overtaken();
-        (Ok(self.good), self.reports)
+        let (shards, leaves) = (self.good, self.leaves);
+        (Ok(Good { shards, leaves }), self.reports)
+    }
+
+    /// Whether leaves of a data shard do not come as they should: others restore it, and what is
+    /// restored can only be checked from end to end.
+    fn needs_whole_shards(&self) -> bool {
+        let is_coded = matches!(self.wanted.class, Class::Coded { .. });
+        is_coded && !self.leaves.is_whole() && self.goal.must_restore(&self.states)
+    }
+
+    /// Begins again with all leaves. What is known of the Hosts stays.
+    fn ask_for_whole_shards(&mut self) {
+        let Ok(whole) = LeafRange::whole(self.leaves.shard_bytes()) else {
+            return;
+        };
+        self.leaves = whole;
+        self.gets.clear();
+        self.asked.clear();
+        self.good.clear();
+        for state in &mut self.states {
+            if matches!(state, ShardState::Good | ShardState::Coming) {
+                *state = ShardState::Untried;
+            }
+        }
     }
 
     /// Whom to ask first: Hosts that are there and not slow, data before parity, idle before busy.
@@ -174,10 +215,7 @@ impl<'a> Fetching<'a> {
         let Some(Some(place)) = self.places.get(index) else {
             return (true, true, true, 0, index);
         };
-        let (book, size) = (
-            self.road.transfer.hosts(),
-            self.wanted.segment.shard_size.as_usize(),
-        );
+        let (book, size) = (self.road.transfer.hosts(), self.leaves.len());
         let usual = book.expected_of_all(Way::Down, size).unwrap_or_default();
         let own = book
             .expected(&place.host.id, Way::Down, size)
@@ -200,7 +238,12 @@ impl<'a> Fetching<'a> {
             return;
         };
         let (id, heard) = (self.wanted.id(index), Arc::default());
-        let ask = Ask { place, id, heard };
+        let ask = Ask {
+            place,
+            id,
+            leaves: self.leaves,
+            heard,
+        };
         let asked = Asked {
             at: Instant::now(),
             heard: Arc::clone(&ask.heard),
@@ -250,7 +293,7 @@ impl<'a> Fetching<'a> {
 
     /// When a shard on its way will be late, by what is known of its Host now.
     fn late_at(&self, index: usize) -> Option<Instant> {
-        let size = self.wanted.segment.shard_size.as_usize();
+        let size = self.leaves.len();
         let host = &self.places.get(index)?.as_ref()?.host.id;
         let asked = self.asked.get(&index)?;
         match self.road.transfer.hosts().expected(host, Way::Down, size) {
@@ -286,12 +329,18 @@ impl<'a> Fetching<'a> {
         }
         self.may_ask_again = false;
         sleep(AGAIN_AFTER).await;
-        if let Some(places) = self.road.desk.refresh(self.wanted.segment.index).await {
+        if let Some(places) = self
+            .road
+            .desk
+            .refresh(self.wanted.block.segment.index)
+            .await
+        {
             self.set_places(places);
         }
         let mut any = false;
         for state in &mut self.states {
-            if *state == ShardState::Failed {
+            // Nobody is asked any more, so what was late will not come either.
+            if matches!(state, ShardState::Failed | ShardState::Late) {
                 *state = ShardState::Untried;
                 any = true;
             }
@@ -346,7 +395,7 @@ impl<'a> Fetching<'a> {
             .count();
         DownloadError::TooFewShards {
             blob: self.wanted.blob,
-            segment: self.wanted.segment.index,
+            segment: self.wanted.block.segment.index,
             have: count(self.good.len()),
             needed: self.wanted.class.k(),
             spoilt: self.states.len().saturating_sub(bad) < self.goal.k,
@@ -360,7 +409,7 @@ fn get<'a>(
     ask: Ask,
     wanted: &'a Wanted,
 ) -> impl Future<Output = Result<Buffer, GetError>> + Send + 'a {
-    let size = wanted.segment.shard_size.as_usize();
+    let size = ask.leaves.len();
     async move {
         let buffer = road.transfer.buffers().take(size, &wanted.room);
         get_shard(&road.transfer, &ask, buffer, &road.progress).await

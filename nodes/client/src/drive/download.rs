@@ -5,8 +5,10 @@
 //! and several blobs are fetched at a time. A file gets its name when its last byte was verified
 //! and written, a folder its time when nothing more comes into it.
 
+mod fetch;
 mod folders;
 mod part;
+mod resume;
 mod source;
 mod stdout;
 mod target;
@@ -17,19 +19,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::formats::tree::{BlobSlice, Content, Entry, Kind, TreePath, Walked};
+use model::formats::tree::{Content, Entry, Kind, TreePath, Walked};
 use model::units::BlobId;
 use tasks::JoinSet;
 use tasks::time::Instant;
 
 use super::open::{Drive, OpenError};
 use super::path::TypedPath;
+use super::range::ByteRange;
 use super::read::ReadError;
+use super::stream::FileError;
 use super::watch::{Tally, Watcher};
-use crate::download::{BlobAccess, DownloadError, Downloader, Piece};
+use crate::download::{DownloadError, Downloader};
 use crate::transfer::FailureKind;
+use fetch::{Fetched, fetch};
 use folders::Folders;
-use part::PartSink;
 use source::Start;
 pub use target::TargetError;
 use target::{Attributes, Target};
@@ -48,6 +52,8 @@ pub struct GetRequest {
     pub remotes: Vec<TypedPath>,
     /// Where they go; `-` is standard output.
     pub local: PathBuf,
+    /// Only these bytes of a file.
+    pub range: Option<ByteRange>,
 }
 
 /// What was got.
@@ -110,6 +116,15 @@ pub enum GetError {
         #[source]
         source: Box<DownloadError>,
     },
+    /// One file could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A range of anything but one file.
+    #[error("a range is of one file: `{path}` is none")]
+    RangeOfOne {
+        /// What was asked for.
+        path: TreePath,
+    },
     /// The program is ending.
     #[error("the download was interrupted")]
     Interrupted,
@@ -123,7 +138,8 @@ impl GetError {
             Self::Open(source) => source.kind(),
             Self::Read(source) => source.kind(),
             Self::NoFolder { .. } => FailureKind::NotFound,
-            Self::Stdout => FailureKind::Refused,
+            Self::Stdout | Self::RangeOfOne { .. } => FailureKind::Refused,
+            Self::File(source) => source.kind(),
             Self::FolderNeeded { .. } => FailureKind::Conflict,
             Self::Destination { .. } | Self::Interrupted => FailureKind::Local,
             Self::Target(source) => source.kind(),
@@ -177,12 +193,6 @@ struct Get<'a> {
     report: GetReport,
 }
 
-/// A blob's files that were fetched, or not.
-struct Fetched {
-    files: Vec<(Wanted, Arc<PartSink>)>,
-    outcome: Result<(), DownloadError>,
-}
-
 impl Drive {
     /// Gets files of the tree.
     ///
@@ -196,10 +206,10 @@ impl Drive {
         tally: &Arc<Tally>,
         watcher: &Arc<dyn Watcher>,
     ) -> Result<GetReport, GetError> {
-        let snapshot = self.snapshot().await?;
         if request.local.as_os_str() == "-" {
-            return self.get_to_stdout(request, &snapshot, tally).await;
+            return self.get_to_stdout(request, tally).await;
         }
+        let snapshot = self.snapshot().await?;
         let starts = source::starts(request, &snapshot).await?;
         let mut report = GetReport::default();
         for Start {
@@ -209,6 +219,12 @@ impl Drive {
             below,
         } in starts
         {
+            if let Some(range) = request.range {
+                let target = Arc::new(target);
+                let got = self.get_range(range, &path, (&entry, target, below), tally);
+                report = got.await?;
+                continue;
+            }
             let mut get = Get {
                 drive: self,
                 tally: Arc::clone(tally),
@@ -484,56 +500,6 @@ fn make(target: &Target, wanted: &Wanted, skip_unchanged: bool) -> Result<Made, 
             }
             Content::Blob(_) => Ok(Made::Folder),
         },
-    }
-}
-
-async fn fetch(
-    downloader: Downloader,
-    target: Arc<Target>,
-    files: Vec<Wanted>,
-    tally: Arc<Tally>,
-) -> Fetched {
-    let mut access = None;
-    let mut pieces = Vec::with_capacity(files.len());
-    let mut sinks = Vec::with_capacity(files.len());
-    for wanted in files {
-        let Some(slice) = wanted.entry.blob() else {
-            continue;
-        };
-        access.get_or_insert_with(|| access_of(slice));
-        let place = (wanted.below.clone(), attributes(&wanted.entry));
-        let sink = Arc::new(PartSink::new(Arc::clone(&target), place, slice.length));
-        pieces.push(piece_of(
-            slice,
-            Arc::clone(&sink) as Arc<dyn crate::download::Sink>,
-        ));
-        sinks.push((wanted, sink));
-    }
-    let outcome = match access {
-        Some(access) => downloader.fetch(&access, pieces, &tally.transfer).await,
-        None => Ok(()),
-    };
-    Fetched {
-        files: sinks,
-        outcome,
-    }
-}
-
-fn access_of(slice: &BlobSlice) -> BlobAccess {
-    BlobAccess {
-        blob: slice.blob,
-        secret: slice.blob_secret.clone(),
-        manifest: slice.manifest,
-    }
-}
-
-fn piece_of(slice: &BlobSlice, sink: Arc<dyn crate::download::Sink>) -> Piece {
-    let range = slice.offset..slice.offset.saturating_add(slice.length);
-    Piece {
-        range,
-        file_secret: slice.file_secret.clone(),
-        file_offset: 0,
-        sink,
     }
 }
 

@@ -12,10 +12,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use model::crypto::{Secret, SigningKey, hash_shard};
+use model::crypto::{LeafRange, Secret, SigningKey, hash_shard, leaf_hash};
 use model::units::{BridgeId, HostId, Serial, ShardId, ShardSize, UnixMs};
 use model::wire::api::HostAddress;
-use model::wire::{Problem, ProblemCode, StoreReceipt, Ticket, TicketPurpose, split_ticket_header};
+use model::wire::{
+    LEAF_PROOF, LeafHeaderError, Problem, ProblemCode, StoreReceipt, Ticket, TicketPurpose,
+    content_range, encode_proof, parse_range_header, split_ticket_header,
+};
 use net::{Identity, Listener, Router, Security, ServeLimits};
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +60,8 @@ struct Shelf {
     serials: BTreeMap<Serial, ShardId>,
     puts: u32,
     gets: u32,
+    /// Bytes of shards that were promised to readers.
+    sent: u64,
 }
 
 impl Host {
@@ -80,6 +85,7 @@ impl Host {
                 serials: BTreeMap::new(),
                 puts: 0,
                 gets: 0,
+                sent: 0,
             }),
         });
         let router = Router::new()
@@ -131,6 +137,11 @@ impl Host {
     pub(crate) fn asked(&self) -> (u32, u32) {
         let shelf = self.shelf();
         (shelf.puts, shelf.gets)
+    }
+
+    /// Bytes of shards that were promised to readers.
+    pub(crate) fn sent(&self) -> u64 {
+        self.shelf().sent
     }
 
     fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
@@ -258,20 +269,34 @@ async fn get_shard(
     let Some(bytes) = found else {
         return problem(ProblemCode::NotFound, "not here");
     };
-    let length = [(header::CONTENT_LENGTH, bytes.len().to_string())];
+    let Ok(leaves) = leaves(&headers, &bytes) else {
+        return problem(ProblemCode::BadRequest, "no such leaves");
+    };
+    let (status, mut headers, bytes) = match leaves {
+        Some(leaves) => {
+            let range = leaves.bytes().start as usize..leaves.bytes().end as usize;
+            let headers = proven(&leaves, &bytes);
+            (StatusCode::PARTIAL_CONTENT, headers, bytes.slice(range))
+        }
+        None => (StatusCode::OK, HeaderMap::new(), bytes),
+    };
+    host.shelf().sent += bytes.len() as u64;
+    headers.insert(header::CONTENT_LENGTH, bytes.len().into());
+    let head = (status, headers);
+    let answer = |body: Body| (head.0, head.1, body).into_response();
     match fault {
-        Fault::None | Fault::Dead => (length, bytes).into_response(),
+        Fault::None | Fault::Dead => answer(bytes.into()),
         Fault::Silent | Fault::Mute => std::future::pending().await,
         Fault::Full => problem(ProblemCode::NotFound, "lost"),
         Fault::Busy => problem(ProblemCode::Busy, "busy"),
         Fault::Garbage => {
             let bent: Vec<u8> = bytes.iter().map(|byte| byte ^ 0x55).collect();
-            (length, bent).into_response()
+            answer(bent.into())
         }
         Fault::Cut => {
             let half = Ok(bytes.slice(..bytes.len() / 2));
             let cut = Err(std::io::Error::other("cut"));
-            (length, Body::from_stream(stream::iter([half, cut]))).into_response()
+            answer(Body::from_stream(stream::iter([half, cut])))
         }
         Fault::Slow => {
             let pieces: Vec<Bytes> = bytes.chunks(1_000).map(Bytes::copy_from_slice).collect();
@@ -279,9 +304,30 @@ async fn get_shard(
                 crawl(piece.len()).await;
                 Ok::<_, Infallible>(piece)
             });
-            (length, Body::from_stream(crawling)).into_response()
+            answer(Body::from_stream(crawling))
         }
     }
+}
+
+/// The leaves that are asked for, if not all.
+fn leaves(headers: &HeaderMap, shard: &[u8]) -> Result<Option<LeafRange>, LeafHeaderError> {
+    let Some(range) = headers.get(header::RANGE) else {
+        return Ok(None);
+    };
+    let size = u32::try_from(shard.len()).unwrap_or(0);
+    parse_range_header(range.to_str().unwrap_or_default(), size).map(Some)
+}
+
+fn proven(leaves: &LeafRange, shard: &[u8]) -> HeaderMap {
+    let hashes: Vec<[u8; 32]> = shard.chunks(65_536).map(leaf_hash).collect();
+    let proof = leaves.proof(&hashes).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        header::CONTENT_RANGE,
+        content_range(leaves).parse().unwrap(),
+    );
+    headers.insert(LEAF_PROOF, encode_proof(&proof).parse().unwrap());
+    headers
 }
 
 /// 10 KB per second.

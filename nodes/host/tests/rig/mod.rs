@@ -5,6 +5,7 @@
     reason = "a rig of tests may panic"
 )]
 
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +16,8 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::routing::any;
 use bytes::Bytes;
 use host::{BridgeSettings, Environment, Host, HostConfig, JoinState, Settings, VolumeSettings};
-use http::StatusCode;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RANGE};
+use http::{HeaderMap, StatusCode};
 use model::crypto::{Secret, SigningKey, hash_shard};
 use model::units::{BridgeId, HostId, OwnerTag, PayerKey, Serial, ShardId, UnixMs};
 use model::wire::control::{
@@ -366,6 +367,12 @@ impl TestHost {
             .await
     }
 
+    pub(crate) async fn get_range(&self, ticket: &[u8], id: &ShardId, range: &str) -> Answer {
+        let call = Call::get(format!("/v1/shards/{id}"));
+        let range = HeaderValue::try_from(range).unwrap();
+        self.send(call.header(RANGE, range), Some(ticket)).await
+    }
+
     pub(crate) async fn send(&self, call: Call, ticket: Option<&[u8]>) -> Answer {
         let ticket = ticket.map(|ticket| HeaderValue::try_from(ticket_header(ticket)).unwrap());
         let call = match ticket {
@@ -373,9 +380,13 @@ impl TestHost {
             None => call,
         };
         let mut reply = self.dialer.send(&self.endpoint, &call).await.unwrap();
-        let status = reply.status();
+        let (status, headers) = (reply.status(), reply.headers().clone());
         let body = reply.collect_limited(4_000_000).await.unwrap();
-        Answer { status, body }
+        Answer {
+            status,
+            headers,
+            body,
+        }
     }
 }
 
@@ -383,14 +394,46 @@ impl TestHost {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 impl Answer {
+    /// The text of a header, empty where there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
     /// `status code`, as a test states it.
     pub(crate) fn problem(&self) -> String {
         let problem: Problem = serde_json::from_slice(&self.body).unwrap();
         assert_eq!(problem.status, self.status.as_u16());
         format!("{} {}", problem.status, problem.code)
     }
+}
+
+/// Flips a bit where `bytes` lie in a file of the Host's store; `false` where they lie in none.
+pub(crate) fn rot(data: &Path, bytes: &[u8]) -> bool {
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let content = std::fs::read(&path).unwrap();
+            let found = content
+                .windows(bytes.len())
+                .position(|window| window == bytes);
+            if let Some(at) = found {
+                let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+                file.write_all_at(&[content[at] ^ 1], at as u64).unwrap();
+                return true;
+            }
+        }
+    }
+    false
 }

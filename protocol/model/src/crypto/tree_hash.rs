@@ -170,7 +170,7 @@ fn path_in(leaves: &[[u8; 32]], index: usize) -> Vec<[u8; 32]> {
     path
 }
 
-fn root_of(leaves: &[[u8; 32]]) -> [u8; 32] {
+pub(super) fn root_of(leaves: &[[u8; 32]]) -> [u8; 32] {
     match leaves {
         [] => Sha256::digest([]).into(),
         [leaf] => *leaf,
@@ -182,7 +182,7 @@ fn root_of(leaves: &[[u8; 32]]) -> [u8; 32] {
 }
 
 /// The largest power of two smaller than `leaves`, which is at least 2.
-const fn split_point(leaves: usize) -> usize {
+pub(super) const fn split_point(leaves: usize) -> usize {
     1 << (leaves - 1).ilog2()
 }
 
@@ -190,11 +190,13 @@ fn leaf_hasher() -> Sha256 {
     Sha256::new_with_prefix([0])
 }
 
-fn leaf_hash(leaf: &[u8]) -> [u8; 32] {
+/// The hash of one leaf: a full one, or the last of a shard.
+#[must_use]
+pub fn leaf_hash(leaf: &[u8]) -> [u8; 32] {
     leaf_hasher().chain_update(leaf).finalize().into()
 }
 
-fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+pub(super) fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     Sha256::new_with_prefix([1])
         .chain_update(left)
         .chain_update(right)

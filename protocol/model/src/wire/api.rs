@@ -389,6 +389,34 @@ pub struct NodeBody {
     pub body: Base64,
 }
 
+/// At a Bridge: the blobs of the account of which less than half is referred to.
+pub const SPARSE_BLOBS: &str = "/v1/blobs/sparse";
+
+/// Blobs of which less than half is referred to, by their ids:
+/// `GET /v1/blobs/sparse?after=BLOB&limit=N`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SparseBlobs {
+    /// At most [`SPARSE_BLOBS_PER_PAGE_MAX`](super::limits::SPARSE_BLOBS_PER_PAGE_MAX); none where
+    /// there are no more.
+    #[cfg_attr(feature = "openapi", schema(max_items = 1_000))]
+    pub blobs: Vec<SparseBlob>,
+}
+
+/// A blob of which less than half is referred to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SparseBlob {
+    /// Its id.
+    pub blob: BlobId,
+    /// Bytes of ciphertext.
+    pub length: u64,
+    /// Bytes of it that entries refer to, as owners counted them.
+    pub live_bytes: u64,
+    /// Entries that refer to it.
+    pub references: u64,
+}
+
 /// Where a blob's shards lie: `GET /v1/blobs/{blob}/layout?first=S&limit=N&payer=K`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -28,6 +28,8 @@ pub const PENDING_NODE_BYTES_MAX: u64 = 64 << 20;
 pub const BLOB_CHANGES_PER_COMMIT_MAX: usize = 100_000;
 /// Roots in one answer.
 pub const ROOTS_PER_PAGE_MAX: usize = 256;
+/// Sparse blobs in one answer.
+pub const SPARSE_BLOBS_PER_PAGE_MAX: usize = 1_000;
 /// Reports in one request.
 pub const REPORTS_MAX: usize = 256;
 /// Blobs or nodes in one purge.

@@ -1,12 +1,13 @@
 //! docs/spec/crypto.md.
 
 use model::crypto::{
-    FileCipher, Mnemonic, Signature, SigningKey, hash_shard, open, seal, sha256, verify,
+    FileCipher, LeafRange, Mnemonic, Signature, SigningKey, hash_shard, leaf_hash, open, seal,
+    sha256, verify,
 };
-use model::units::BlobId;
+use model::units::{BlobId, ShardId};
 use serde_json::Value;
 
-use super::{array, bytes, list, number, pattern, secret, text};
+use super::{array, bytes, list, number, pattern, secret, text, unhex};
 
 fn vectors() -> Value {
     serde_json::from_str(include_str!("../../../../docs/spec/vectors/crypto.json")).unwrap()
@@ -45,6 +46,32 @@ fn shard_ids() {
     for vector in list(&vectors(), "shard_id") {
         let shard = pattern(usize::try_from(number(vector, "bytes")).unwrap());
         assert_eq!(hash_shard(&shard).to_string(), text(vector, "id"));
+    }
+}
+
+#[test]
+fn proofs_of_leaf_ranges() {
+    let vectors = vectors();
+    assert!(!list(&vectors, "leaf_range").is_empty());
+    for vector in list(&vectors, "leaf_range") {
+        let size = u32::try_from(number(vector, "bytes")).unwrap();
+        let shard = pattern(size as usize);
+        let leaf = |field| {
+            u32::try_from(number(vector, field) * 65_536)
+                .unwrap()
+                .min(size)
+        };
+        let bytes = leaf("first")..leaf("end");
+        let range = LeafRange::of_bytes(size, bytes.clone()).unwrap();
+        let proof = list(vector, "proof").iter();
+        let proof: Vec<[u8; 32]> = proof
+            .map(|node| unhex(node.as_str().unwrap()).try_into().unwrap())
+            .collect();
+        let leaves: Vec<[u8; 32]> = shard.chunks(65_536).map(leaf_hash).collect();
+        assert_eq!(range.proof(&leaves).unwrap(), proof);
+        let id = ShardId(array(vector, "id"));
+        let run = &shard[bytes.start as usize..bytes.end as usize];
+        assert_eq!(range.verify(&id, run, &proof), Ok(()));
     }
 }
 

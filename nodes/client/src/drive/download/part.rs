@@ -19,6 +19,8 @@ pub(super) struct PartSink {
     below: Vec<Vec<u8>>,
     attributes: Attributes,
     length: u64,
+    /// What is written stays when the run is interrupted.
+    is_resumable: bool,
     state: Mutex<State>,
     /// Held while writing: writers of one file wait for each other in the kernel, and spin there.
     writing: Mutex<()>,
@@ -30,6 +32,8 @@ enum State {
     Open {
         part: Arc<PartFile>,
         left: u64,
+        /// There was something before, so that zeros must be written as well.
+        is_dense: bool,
     },
     /// Until somebody takes it: the bytes of the file, or why it is not there.
     Ended(Option<Result<u64, TargetError>>),
@@ -46,9 +50,33 @@ impl PartSink {
             below,
             attributes,
             length,
+            is_resumable: false,
             state: Mutex::new(State::Waiting),
             writing: Mutex::default(),
         }
+    }
+
+    /// Has what was written of the file stay where the run is interrupted, and opens what an earlier
+    /// one left, if it left anything.
+    pub(super) fn resume(&mut self) -> Option<Arc<PartFile>> {
+        self.is_resumable = true;
+        let mut part = self.target.resume(&self.below).ok()?;
+        part.keep();
+        if part.length() == 0 {
+            return None;
+        }
+        let part = Arc::new(part);
+        *self.state() = State::Open {
+            part: Arc::clone(&part),
+            left: self.length,
+            is_dense: true,
+        };
+        Some(part)
+    }
+
+    /// Counts bytes that an earlier run wrote.
+    pub(super) fn found(&self, part: Arc<PartFile>, bytes: u64) {
+        self.written(part, bytes);
     }
 
     /// Whether the file is there.
@@ -64,22 +92,26 @@ impl PartSink {
         }
     }
 
-    /// The file to write to; `None` once it failed.
-    fn part(&self) -> Option<Arc<PartFile>> {
+    /// The file to write to, and whether zeros must be written; `None` once it failed.
+    fn part(&self) -> Option<(Arc<PartFile>, bool)> {
         let mut state = self.state();
         match &*state {
-            State::Open { part, .. } => return Some(Arc::clone(part)),
+            State::Open { part, is_dense, .. } => return Some((Arc::clone(part), *is_dense)),
             State::Ended(_) => return None,
             State::Waiting => {}
         }
         match self.target.create(&self.below) {
-            Ok(part) => {
+            Ok(mut part) => {
+                if self.is_resumable {
+                    part.keep();
+                }
                 let part = Arc::new(part);
                 *state = State::Open {
                     part: Arc::clone(&part),
                     left: self.length,
+                    is_dense: false,
                 };
-                Some(part)
+                Some((part, false))
             }
             Err(error) => {
                 *state = State::Ended(Some(Err(error)));
@@ -124,17 +156,38 @@ impl Sink for PartSink {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let Some(part) = self.part() else {
+        let Some((part, is_dense)) = self.part() else {
             return Ok(());
         };
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = write_sparse(&part, offset, bytes);
+        let written = if is_dense {
+            part.write_at(bytes, offset)
+        } else {
+            write_sparse(&part, offset, bytes)
+        };
         drop(writing);
         match written {
             Ok(()) => self.written(part, bytes.len() as u64),
             Err(error) => self.fail(error),
         }
         Ok(())
+    }
+}
+
+/// Takes a part of the file, which begins at `base`.
+#[derive(Debug)]
+pub(super) struct Shifted {
+    pub(super) sink: Arc<PartSink>,
+    pub(super) base: u64,
+}
+
+impl Sink for Shifted {
+    fn in_order(&self) -> bool {
+        false
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.sink.write_at(self.base + offset, bytes)
     }
 }
 
@@ -198,6 +251,36 @@ mod tests {
         assert!(unfinished.take_outcome().is_none());
         drop(unfinished);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_resumable_stays_and_is_written_over_zeros_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = sink(&folder, 8_192);
+        assert!(first.resume().is_none());
+        first.write_at(0, &[7; 8_000]).unwrap();
+        drop(first);
+        assert!(!folder.path().join("f").exists());
+
+        let mut second = sink(&folder, 8_192);
+        let part = second.resume().unwrap();
+        assert_eq!(part.length(), 8_000);
+        second.found(part, 4_096);
+        second.write_at(4_096, &[0; 4_096]).unwrap();
+        assert_eq!(second.take_outcome().unwrap().unwrap(), 8_192);
+        let content = fs::read(folder.path().join("f")).unwrap();
+        assert_eq!(content, [[7; 4_096], [0; 4_096]].concat());
+    }
+
+    #[test]
+    fn another_run_starts_from_nothing_where_it_does_not_resume() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = sink(&folder, 10);
+        assert!(first.resume().is_none());
+        first.write_at(0, b"old").unwrap();
+        drop(first);
+        sink(&folder, 4).write_at(0, &[0; 4]).unwrap();
+        assert_eq!(fs::read(folder.path().join("f")).unwrap(), [0; 4]);
     }
 
     #[test]

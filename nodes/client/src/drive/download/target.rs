@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use model::crypto::sha256;
 use rustix::fs::{
     AtFlags, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, XattrFlags, fchmod,
-    fsetxattr, fstat, ftruncate, futimens, mkdirat, openat, readlinkat, renameat, statat,
-    symlinkat, unlinkat, utimensat,
+    fsetxattr, fstat, futimens, mkdirat, openat, readlinkat, renameat, statat, symlinkat, unlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
 
@@ -51,7 +51,7 @@ pub(super) struct Attributes {
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// A file that has no name yet but a temporary one; dropping it removes it.
+/// A file that has no name yet but a temporary one; dropping it removes it, unless it is kept.
 #[derive(Debug)]
 pub(super) struct PartFile {
     parent: Arc<OwnedFd>,
@@ -60,6 +60,8 @@ pub(super) struct PartFile {
     path: PathBuf,
     file: File,
     complete: bool,
+    /// What was written stays when it is dropped, for the next run to go on with.
+    is_kept: bool,
 }
 
 /// Something that could not be written. Each names the path.
@@ -181,11 +183,21 @@ impl Target {
         }
     }
 
-    /// Starts the file `below`, whose folder must be there.
+    /// Starts the file `below`, whose folder must be there, from nothing.
     ///
     /// # Errors
     /// [`TargetError`].
     pub(super) fn create(&self, below: &[Vec<u8>]) -> Result<PartFile, TargetError> {
+        let part = self.resume(below)?;
+        part.set_length(0)?;
+        Ok(part)
+    }
+
+    /// Starts the file `below` with whatever an earlier run left of it.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub(super) fn resume(&self, below: &[Vec<u8>]) -> Result<PartFile, TargetError> {
         let (name, parents) = below.split_last().ok_or_else(|| self.folder_there(below))?;
         let parent = self.folder(parents)?;
         if is_folder(&parent, name) {
@@ -201,6 +213,7 @@ impl Target {
             path,
             file,
             complete: false,
+            is_kept: false,
         })
     }
 
@@ -281,7 +294,7 @@ impl Target {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the temporary file, empty and locked. A run that was killed leaves one behind, which
+    /// Opens the temporary file and locks it. A run that was killed leaves one behind, which
     /// the next run takes over; one that is running holds its lock.
     fn lock_part(
         &self,
@@ -303,7 +316,6 @@ impl Target {
                 Err(errno) => return Err(self.failed(below, errno)),
             }
             if is_named(parent, part, &file) {
-                ftruncate(&file, 0).map_err(|errno| self.failed(below, errno))?;
                 return Ok(File::from(file));
             }
         }
@@ -330,6 +342,24 @@ impl PartFile {
     /// [`TargetError::Write`].
     pub(super) fn write_all(&self, bytes: &[u8]) -> Result<(), TargetError> {
         self.write_at(bytes, 0)
+    }
+
+    /// Has what was written stay when this is dropped before the file is complete.
+    pub(super) const fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    /// How many bytes it has; 0 where nobody can say.
+    pub(super) fn length(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// Reads what lies at `offset`.
+    ///
+    /// # Errors
+    /// What the file system says, also where the file ends before.
+    pub(super) fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(bytes, offset)
     }
 
     /// Writes `bytes` at `offset`.
@@ -390,7 +420,9 @@ impl PartFile {
 
 impl Drop for PartFile {
     fn drop(&mut self) {
+        let stays = self.is_kept && self.length() > 0;
         if !self.complete
+            && !stays
             && let Err(error) = unlinkat(&*self.parent, self.part.as_slice(), AtFlags::empty())
         {
             tracing::debug!(%error, "temporary file not removed");

@@ -1,0 +1,151 @@
+//! Proofs that leaves belong to a shard: the hashes of all its leaves, remembered for those that
+//! were asked for lately.
+//!
+//! A proof needs every leaf of the shard once, about a millisecond for the largest. Readers come
+//! back to the same shard, in a stream as in a pack of small files, so 960 bytes are kept for it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use erasure::StreamHasher;
+use model::crypto::LeafRange;
+use model::units::ShardId;
+use model::wire::ProblemCode;
+use shardstore::{ReadError, ShardReader};
+use tokio::sync::Semaphore;
+
+use crate::buffers::Buffer;
+use crate::host::Node;
+use crate::limits::{LEAF_LISTS_MAX, PROOFS_AT_ONCE_MAX, READ_CHUNK_BYTES};
+use crate::refusal::Refusal;
+
+type Hash = [u8; 32];
+
+/// The leaf hashes of shards that were read by ranges lately.
+#[derive(Debug)]
+pub(crate) struct LeafLists {
+    lists: Mutex<Lists>,
+    hashing: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    by_shard: BTreeMap<ShardId, Arc<[Hash]>>,
+    /// As they came: the oldest is forgotten first.
+    order: VecDeque<ShardId>,
+}
+
+impl Default for LeafLists {
+    fn default() -> Self {
+        Self {
+            lists: Mutex::default(),
+            hashing: Semaphore::new(PROOFS_AT_ONCE_MAX),
+        }
+    }
+}
+
+/// The proof of `leaves`. Shards are hashed a few at a time, whoever asks.
+pub(crate) async fn of(
+    node: &Node,
+    shard: &ShardReader,
+    leaves: LeafRange,
+) -> Result<Vec<Hash>, Refusal> {
+    let (book, id) = (&node.leaf_lists, shard.id());
+    let hashes = match book.get(&id) {
+        Some(hashes) => hashes,
+        None => {
+            // Never closed; whoever waits holds one of the turns to send.
+            let _turn = book.hashing.acquire().await;
+            let (shard, buffer) = (shard.clone(), node.body_buffers.take(None));
+            let hashed = tokio::task::spawn_blocking(move || hash(&shard, buffer)).await;
+            let hashed = hashed.map_err(|_| stopping())?;
+            let hashes = hashed.map_err(|error| unreadable(&error))?;
+            // Rot, or a shard that was deleted a moment ago: nothing to be proven.
+            if proves_whole(&leaves, &id, &hashes) {
+                book.keep(id, &hashes);
+            } else {
+                tracing::error!(shard = %id.short(), "shard has rotted");
+                let detail = format!("shard {id} is damaged here");
+                return Err(Refusal::new(ProblemCode::ShardRotten, detail));
+            }
+            hashes
+        }
+    };
+    leaves.proof(&hashes).ok_or_else(stopping)
+}
+
+fn proves_whole(leaves: &LeafRange, id: &ShardId, hashes: &[Hash]) -> bool {
+    LeafRange::whole(leaves.shard_bytes())
+        .is_ok_and(|whole| whole.verify_hashes(id, hashes, &[]).is_ok())
+}
+
+/// The hash of every leaf. Blocks.
+fn hash(shard: &ShardReader, mut buffer: Buffer) -> Result<Arc<[Hash]>, ReadError> {
+    let bytes = buffer.fill(shard.shard_bytes() as usize);
+    let (mut hasher, mut start) = (StreamHasher::default(), 0);
+    while start < bytes.len() {
+        let end = (start + READ_CHUNK_BYTES).min(bytes.len());
+        let chunk = bytes.get_mut(start..end).unwrap_or_default();
+        shard.read_at(u32::try_from(start).unwrap_or(u32::MAX), chunk)?;
+        hasher.advance(bytes.get(..end).unwrap_or_default());
+        start = end;
+    }
+    Ok(hasher.finish_leaves(bytes).into())
+}
+
+impl LeafLists {
+    fn get(&self, id: &ShardId) -> Option<Arc<[Hash]>> {
+        self.lists().by_shard.get(id).cloned()
+    }
+
+    fn keep(&self, id: ShardId, hashes: &Arc<[Hash]>) {
+        let mut lists = self.lists();
+        if lists.by_shard.insert(id, Arc::clone(hashes)).is_none() {
+            lists.order.push_back(id);
+        }
+        if lists.order.len() > LEAF_LISTS_MAX
+            && let Some(oldest) = lists.order.pop_front()
+        {
+            lists.by_shard.remove(&oldest);
+        }
+    }
+
+    fn lists(&self) -> std::sync::MutexGuard<'_, Lists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unreadable(error: &ReadError) -> Refusal {
+    tracing::error!(%error, "shard not read");
+    Refusal::new(ProblemCode::Internal, "this host cannot read the shard")
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(ProblemCode::Unavailable, "this host is stopping")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded_and_the_oldest_goes_first() {
+        let (book, list) = (LeafLists::default(), Arc::from([[7; 32]]));
+        let id = |number: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&number.to_le_bytes());
+            ShardId(id)
+        };
+        for number in 0..=LEAF_LISTS_MAX {
+            book.keep(id(number), &list);
+            book.keep(id(number), &list);
+        }
+        assert_eq!(book.get(&id(0)), None);
+        assert!(book.get(&id(1)).is_some() && book.get(&id(LEAF_LISTS_MAX)).is_some());
+        let lists = book.lists();
+        assert_eq!(
+            (lists.order.len(), lists.by_shard.len()),
+            (LEAF_LISTS_MAX, LEAF_LISTS_MAX)
+        );
+    }
+}
