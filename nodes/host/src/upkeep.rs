@@ -35,7 +35,7 @@ pub(crate) async fn scrub(node: Arc<Node>, stop: CancellationToken) {
             }
             let now = node.environment.now();
             if is_due(&store, within, now) {
-                give_way(&node).await;
+                give_way(&node, &stop).await;
                 worked |= scrub_step(&node, &store, now).await;
             }
         }
@@ -116,7 +116,7 @@ async fn compact_sparsest(
     );
     let mut rewrite = store.rewrite(sparse)?;
     while !stop.is_cancelled() {
-        give_way(node).await;
+        give_way(node, stop).await;
         let Some((bytes, going_on)) = rewrite_step(store, rewrite).await? else {
             return Ok(());
         };
@@ -143,9 +143,9 @@ async fn rewrite_step(
 }
 
 /// Waits while transfers are under way, but not for good.
-async fn give_way(node: &Node) {
+async fn give_way(node: &Node, stop: &CancellationToken) {
     let until = Instant::now() + UPKEEP_GIVES_WAY;
-    while node.is_busy() && Instant::now() < until {
+    while node.is_busy() && !stop.is_cancelled() && Instant::now() < until {
         sleep(UPKEEP_PAUSE).await;
     }
 }

@@ -276,3 +276,57 @@ async fn rot_is_found_by_verify_and_never_served() {
     host.end().await;
     assert_eq!(verify(data.path(), MONDAY).unwrap().rotten, 0);
 }
+
+#[tokio::test]
+async fn a_running_host_finds_rot_by_itself_and_tells_its_bridge() {
+    let data = tempfile::tempdir().unwrap();
+    let mut bridge = TestBridge::start(0);
+    let mut host = TestHost::start(settings(data.path(), bridge.port));
+    host.joined().await;
+    for serial in 0..5 {
+        let bytes = shard(serial, 64_000);
+        host.put(&bridge.put_ticket(host.id, serial), &bytes).await;
+    }
+    host.end().await;
+    let log = data.path().join("store/logs/00000001.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[64 + 192 + 100] ^= 1;
+    shardstore::durable::replace(&log, &bytes).unwrap();
+
+    let host = TestHost::start(settings(data.path(), bridge.port));
+    bridge
+        .hear(|message| match message {
+            FromHost::Heartbeat { state } => (state.shards_rotten == 1).then_some(()),
+            FromHost::Hello { .. } | FromHost::OrdersDone { .. } => None,
+        })
+        .await;
+    host.end().await;
+}
+
+#[tokio::test]
+async fn metrics_show_every_volume_and_bridge() {
+    let data = tempfile::tempdir().unwrap();
+    let bridge = TestBridge::start(0);
+    let metrics = runtime::Metrics::start().unwrap();
+    let mut host = TestHost::start_metered(settings(data.path(), bridge.port), Some(metrics));
+    host.joined().await;
+    let bytes = shard(1, 64_000);
+    host.put(&bridge.put_ticket(host.id, 1), &bytes).await;
+
+    let page = host.send(Call::get("/metrics"), None).await;
+    host.end().await;
+
+    let page = String::from_utf8(page.body.to_vec()).unwrap();
+    let status = Status::read(data.path()).unwrap();
+    let (volume, url) = (&status.volumes[0].id, &status.bridges[0].url);
+    for line in [
+        format!("xcloud_host_volume_there{{volume=\"{volume}\"}} 1"),
+        format!("xcloud_host_volume_shards{{volume=\"{volume}\"}} 1"),
+        format!("xcloud_host_scrub_rotten_shards{{volume=\"{volume}\"}} 0"),
+        format!("xcloud_host_join_joined{{bridge=\"{url}\"}} 1"),
+        format!("xcloud_host_bridge_held_bytes{{bridge=\"{url}\"}} 64192"),
+        "xcloud_host_upload_shard_bytes_total 64000".to_owned(),
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+    }
+}

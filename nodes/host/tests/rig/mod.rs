@@ -296,11 +296,15 @@ pub(crate) fn bridge(port: u16, space_bytes: Option<u64>) -> BridgeSettings {
 
 impl TestHost {
     pub(crate) fn start(settings: Settings) -> Self {
+        Self::start_metered(settings, None)
+    }
+
+    pub(crate) fn start_metered(settings: Settings, metrics: Option<runtime::Metrics>) -> Self {
         let key = SigningKey::from_seed(&Secret::new([2; 32]));
         let clock = Arc::new(TestClock(AtomicU64::new(MONDAY.0)));
         let config = HostConfig::new(settings).unwrap();
         let environment = Arc::clone(&clock) as Arc<dyn Environment>;
-        let host = Host::open(config, key, environment, None).unwrap();
+        let host = Host::open(config, key, environment, metrics).unwrap();
         let (id, join_states) = (host.id(), host.join_states());
         let endpoint = Endpoint::Host {
             id,
