@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Cp(MoveArgs),
     /// Remove files and folders; old versions are kept until retention ends
     Rm(RmArgs),
+    /// Rewrite packs of which less than half is still in use, so that their space comes back
+    Tidy(TidyArgs),
     /// Sum up what lies below a path
     Du(OptionalPathArgs),
     /// List uploads that were interrupted and that `put` goes on with, or give one up
@@ -203,6 +205,14 @@ pub(crate) struct RmArgs {
     pub(crate) paths: Vec<OsString>,
 }
 
+/// `xcloud tidy`.
+#[derive(Args, Debug)]
+pub(crate) struct TidyArgs {
+    /// Only tell what there is to do
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -234,6 +244,7 @@ mod tests {
             "xcloud mv /a /b /c",
             "xcloud rm --purge --mnemonic-file F /a",
             "xcloud du",
+            "xcloud tidy --dry-run --json",
             "xcloud uploads --json",
             "xcloud uploads --drop 00112233445566778899aabbccddeeff",
         ] {

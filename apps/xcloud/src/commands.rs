@@ -6,6 +6,7 @@ mod download;
 mod join;
 mod list;
 mod locate;
+mod tidy;
 mod unfinished;
 mod upload;
 
@@ -33,24 +34,29 @@ pub(crate) async fn run(cli: Cli, printer: Printer) -> Result<Exit, Failure> {
         return join::init(&home, args, printer).await;
     }
     let drive = Drive::open(home, Arc::new(SystemEnvironment))?;
-    // Boxed: each command's state is large, and only one of them runs.
-    let done = match cli.command {
-        Command::Put(args) => Box::pin(upload::put(&drive, args, printer)).await,
-        Command::Get(args) => Box::pin(download::get(&drive, args, printer)).await,
-        Command::Cat(args) => Box::pin(download::cat(&drive, args, printer)).await,
-        Command::Ls(args) => Box::pin(list::ls(&drive, args, printer)).await,
-        Command::Stat(args) => Box::pin(list::stat(&drive, args, printer)).await,
-        Command::Du(args) => Box::pin(list::du(&drive, args, printer)).await,
-        Command::Mkdir(args) => Box::pin(arrange::mkdir(&drive, args, printer)).await,
-        Command::Mv(args) => Box::pin(arrange::mv(&drive, args, printer)).await,
-        Command::Cp(args) => Box::pin(arrange::cp(&drive, args, printer)).await,
-        Command::Rm(args) => Box::pin(delete::rm(&drive, args, printer)).await,
-        Command::Uploads(args) => Box::pin(unfinished::uploads(&drive, args, printer)).await,
-        Command::Where(args) => Box::pin(locate::locate(&drive, args, printer)).await,
-        Command::Init(_) | Command::Completions { .. } => Ok(Exit::Done),
-    };
+    let done = on_drive(&drive, cli.command, printer).await;
     drive.close();
     done
+}
+
+async fn on_drive(drive: &Drive, command: Command, printer: Printer) -> Result<Exit, Failure> {
+    // Boxed: each command's state is large, and only one of them runs.
+    match command {
+        Command::Put(args) => Box::pin(upload::put(drive, args, printer)).await,
+        Command::Get(args) => Box::pin(download::get(drive, args, printer)).await,
+        Command::Cat(args) => Box::pin(download::cat(drive, args, printer)).await,
+        Command::Ls(args) => Box::pin(list::ls(drive, args, printer)).await,
+        Command::Stat(args) => Box::pin(list::stat(drive, args, printer)).await,
+        Command::Du(args) => Box::pin(list::du(drive, args, printer)).await,
+        Command::Mkdir(args) => Box::pin(arrange::mkdir(drive, args, printer)).await,
+        Command::Mv(args) => Box::pin(arrange::mv(drive, args, printer)).await,
+        Command::Cp(args) => Box::pin(arrange::cp(drive, args, printer)).await,
+        Command::Rm(args) => Box::pin(delete::rm(drive, args, printer)).await,
+        Command::Tidy(args) => Box::pin(tidy::tidy(drive, args, printer)).await,
+        Command::Uploads(args) => Box::pin(unfinished::uploads(drive, args, printer)).await,
+        Command::Where(args) => Box::pin(locate::locate(drive, args, printer)).await,
+        Command::Init(_) | Command::Completions { .. } => Ok(Exit::Done),
+    }
 }
 
 /// `--home`, or the user's data folder (XDG Base Directory).

@@ -8,6 +8,7 @@ use client::drive::delete::{PurgeError, RemoveError};
 use client::drive::download::GetError;
 use client::drive::join::JoinError;
 use client::drive::locate::LocateError;
+use client::drive::tidy::TidyError;
 use client::drive::unfinished::UnfinishedError;
 use client::drive::upload::PutError;
 use client::drive::{HomeError, OpenError, PathError, ReadError};
@@ -158,6 +159,7 @@ failure_by_kind!(
     UnfinishedError,
     ReadError,
     RemoveError,
+    TidyError,
 );
 
 impl From<HomeError> for Failure {

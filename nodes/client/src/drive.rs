@@ -2,7 +2,7 @@
 //!
 //! A [`Drive`] is one device's view of one volume. Each flow has its file: [`join`], `open`,
 //! `upload` (put), `download` (get, cat), `stream` (parts of files), `list` (ls, stat, du), `arrange` (mkdir, mv, cp), `delete`
-//! (rm, purge), `locate` (where), and `commit`, through which every change goes.
+//! (rm, purge), `tidy`, `locate` (where), and `commit`, through which every change goes.
 //!
 //! What is absent: no plaintext is ever written anywhere but where the owner asked for it; no
 //! root is accepted that a device of the account did not sign or that does not descend from the
@@ -24,6 +24,7 @@ mod range;
 mod read;
 pub mod slash;
 pub mod stream;
+pub mod tidy;
 pub mod unfinished;
 pub mod upload;
 mod watch;

@@ -5,8 +5,8 @@ use model::units::{BridgeId, HostId, OwnerTag, PayerKey, Serial, ShardId, ShardS
 use model::wire::api::{Purge, SignIn};
 use model::wire::control::{DeleteReason, Hello, Order, OrderKind};
 use model::wire::{
-    Action, Signed, SignedKind, StoreReceipt, Ticket, TicketPurpose, split_ticket_header,
-    ticket_header,
+    Action, Signed, SignedKind, StoreReceipt, Ticket, TicketPurpose, decode_proof, encode_proof,
+    parse_range_header, range_header, split_ticket_header, ticket_header,
 };
 
 use crate::Decoder;
@@ -21,6 +21,11 @@ pub(crate) const DECODERS: &[Decoder] = &[
         name: "ticket_header",
         run: header,
         seeds: header_seeds,
+    },
+    Decoder {
+        name: "leaf_headers",
+        run: leaf_headers,
+        seeds: leaf_headers_seeds,
     },
     Decoder {
         name: "store_receipt",
@@ -39,6 +44,28 @@ const NOW: UnixMs = UnixMs(1_000_000_000);
 
 fn key() -> SigningKey {
     SigningKey::from_seed(&Secret::new([7; 32]))
+}
+
+/// The headers that ask for a run of leaves and that prove it: each has one spelling.
+fn leaf_headers(bytes: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(bytes) else {
+        return false;
+    };
+    let size = 3 * 65_536 + 64;
+    let range = parse_range_header(text, size);
+    if let Ok(leaves) = &range {
+        assert_eq!(range_header(leaves), text);
+    }
+    let proof = decode_proof(text);
+    if let Ok(proof) = &proof {
+        assert_eq!(encode_proof(proof), text);
+    }
+    range.is_ok() || proof.is_ok()
+}
+
+fn leaf_headers_seeds() -> Vec<Vec<u8>> {
+    let proof = encode_proof(&[[7; 32], [8; 32]]);
+    vec![b"bytes=65536-196671".to_vec(), proof.into_bytes()]
 }
 
 /// The body of a ticket, under a Bridge's signature.

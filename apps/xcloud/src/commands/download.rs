@@ -18,6 +18,10 @@ struct Got {
     written: u64,
     bytes: u64,
     unchanged: u64,
+    /// Bytes that an interrupted run had left.
+    resumed: u64,
+    /// Bytes of shards that came from Hosts.
+    received: u64,
     failed: u64,
     failures: Vec<FailedFile>,
     seconds: f64,
@@ -55,6 +59,8 @@ pub(super) async fn get(drive: &Drive, args: GetArgs, printer: Printer) -> Resul
             written,
             bytes,
             unchanged,
+            resumed: tally.bytes_resumed.get(),
+            received: tally.transfer.shard_bytes_received.get(),
             failed,
             failures,
             seconds,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use model::crypto::Secret;
 use model::formats::root::{Lineage, Root, RootSignError, SignedRoot};
 use model::formats::tree::{
-    self, Change, EditError, Entry, Kind, Meta, Name, Tree, TreeEdit, TreePath,
+    self, Change, EditError, Entry, FileVersion, Kind, Meta, Name, Tree, TreeEdit, TreePath,
 };
 use model::formats::{SealedPage, Step};
 use model::units::UnixMs;
@@ -43,6 +43,16 @@ pub(super) enum Intent {
         path: TreePath,
         /// Its attributes.
         meta: Option<Meta>,
+    },
+    /// The content `file` shall take the place of `was`; where that is no longer there, nothing is
+    /// changed.
+    Replace {
+        /// Where.
+        path: TreePath,
+        /// What must be there.
+        was: FileVersion,
+        /// The same content, elsewhere.
+        file: FileVersion,
     },
     /// Exactly this change, or the whole commit fails.
     Exactly(Change),
@@ -245,6 +255,8 @@ impl Committer<'_> {
                 Err(CommitError::Edit(error)) => match intent {
                     Intent::Exactly(_) => return Err(error.into()),
                     Intent::Put(change) => refused.extend(refusal(change, error)),
+                    // Something else stands there now, and stays.
+                    Intent::Replace { .. } => {}
                     Intent::Folder { path, .. } => {
                         refused.push(Refused {
                             path: path.clone(),
@@ -272,6 +284,29 @@ impl Committer<'_> {
                 self.apply(edit, change).await
             }
             Intent::Folder { path, meta } => self.follow_folder(edit, path, meta.as_ref()).await,
+            Intent::Replace { path, was, file } => self.follow_replace(edit, path, was, file).await,
+        }
+    }
+
+    async fn follow_replace(
+        &self,
+        edit: &mut TreeEdit,
+        path: &TreePath,
+        was: &FileVersion,
+        file: &FileVersion,
+    ) -> Result<(), CommitError> {
+        let there = self.entry_in(&self.head.tree, path).await?;
+        match there.as_deref() {
+            Some(Entry {
+                kind: Kind::File(now),
+                meta,
+                ..
+            }) if now == was => {
+                let (path, meta, file) = (path.clone(), meta.clone(), file.clone());
+                self.apply(edit, &Change::PutFile { path, meta, file })
+                    .await
+            }
+            _ => Ok(()),
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Tally {
     pub all_found: Counter,
     /// Files that are done.
     pub files_done: Counter,
+    /// Bytes that an interrupted run had left, verified again.
+    pub bytes_resumed: Counter,
     /// Bytes that were done without a transfer: unchanged, or kept in the tree itself.
     pub bytes_untransferred: Counter,
 }

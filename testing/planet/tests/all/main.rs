@@ -17,6 +17,7 @@ mod flips;
 mod kills;
 mod life;
 mod logs;
+mod parts;
 mod resume;
 mod sockets;
 mod stage;

@@ -79,6 +79,7 @@ async fn resumed(
     if found > 0 {
         tracing::info!(found, missing = bytes, "goes on where an earlier get ended");
         tally.bytes_untransferred.add(found);
+        tally.bytes_resumed.add(found);
         sink.found(part, found);
     }
     let piece = |range: Range<u64>| {
