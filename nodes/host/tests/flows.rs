@@ -105,7 +105,7 @@ async fn who_was_interrupted_gets_the_receipt_without_sending_again() {
     let bridge = TestBridge::start(0);
     let mut host = TestHost::start(settings(data.path(), bridge.port));
     host.joined().await;
-    let (bytes, other) = (shard(1, 70_000), shard(2, 70_000));
+    let (bytes, other) = (shard(1, 70_016), shard(2, 70_016));
     let ask = async |ticket: Vec<u8>, id: ShardId| {
         let call = Call::get(format!("/v1/receipts/{id}"));
         host.send(call, Some(&ticket)).await
