@@ -28,7 +28,7 @@ use crate::context::{Context, Policy};
 use crate::hosts::offer::{StoredOffer, zone_number};
 use crate::hosts::roster::{HostCard, Roster};
 use crate::keys::BridgeKeys;
-use crate::upload::commit::{CommitError, CommitOutcome, CommitTarget, check, commit};
+use crate::upload::commit::{CommitError, CommitOutcome, check, commit};
 use crate::upload::find_open;
 use crate::upload::plan::{PlanError, PlannedUpload, plan};
 use crate::upload::receipts::{ReceiptsError, check_signatures, receipts};
@@ -216,12 +216,16 @@ impl World {
 
     pub(crate) fn commit(
         &self,
-        target: CommitTarget,
+        uploads: &[UploadId],
         request: Commit,
     ) -> Result<CommitOutcome, CommitError> {
+        let request = Commit {
+            uploads: uploads.to_vec(),
+            ..request
+        };
         let (context, account) = (self.context.clone(), self.account());
         let checked = check(request)?;
-        self.write(move |tx| commit(tx, &context, &account, target, &checked))
+        self.write(move |tx| commit(tx, &context, &account, &VOLUME, &checked))
     }
 
     /// A Host's signed receipt for a slot.

@@ -72,7 +72,7 @@ pub struct StoreRequest {
 /// Blobs that are stored but not yet committed: everything the commit has to say about them.
 #[derive(Clone, Debug)]
 pub struct StagedUpload {
-    /// The upload that [`commit`](crate::bridge_api::BridgeApi::commit) ends.
+    /// The upload that a [root](crate::bridge_api::BridgeApi::put_root) ends.
     pub upload: UploadId,
     /// Until when it must be committed.
     pub expires: UnixMs,

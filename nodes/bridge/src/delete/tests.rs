@@ -13,8 +13,7 @@ use super::purge::{PurgeError, purge};
 use super::retention::{end_expired, expired, remove_retired, sweep_nodes};
 use super::sparse::after;
 use crate::refusal::Refusal;
-use crate::testing::{VOLUME, World, blob, commit_of, node, request};
-use crate::upload::commit::CommitTarget;
+use crate::testing::{World, blob, commit_of, node, request};
 use crate::upload::plan::PlannedUpload;
 
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -71,9 +70,7 @@ fn stored(world: &mut World, lengths: &[u64]) -> (PlannedUpload, SignedRoot) {
     let mut commit = commit_of(&root, &changes);
     commit.receipts = world.receipts_of(&planned.page, planned.open.class, |_, host| Some(host));
     commit.nodes = vec![node("old page")];
-    world
-        .commit(CommitTarget::Upload(planned.upload), commit)
-        .unwrap();
+    world.commit(&[planned.upload], commit).unwrap();
     (planned, root)
 }
 
@@ -81,7 +78,7 @@ fn stored(world: &mut World, lengths: &[u64]) -> (PlannedUpload, SignedRoot) {
 fn remove(world: &World, root: &SignedRoot) {
     let mut commit = commit_of(&world.root(Some(root)), &[(1, -1, -1)]);
     commit.retired = vec![node("old page").hash];
-    world.commit(CommitTarget::Volume(VOLUME), commit).unwrap();
+    world.commit(&[], commit).unwrap();
 }
 
 #[test]

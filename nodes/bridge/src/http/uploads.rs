@@ -1,27 +1,24 @@
-//! Uploads: plan, slots, spares, receipts, commit, giving up.
+//! Uploads: plan, slots, spares, receipts, giving up. A root ends them: `volumes`.
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use http::StatusCode;
-use metastore::HostAlias;
 use model::units::UploadId;
 use model::wire::api::{
-    self, Commit, Committed, More, MoreRequest, Plan, ReceiptPage, SlotPage, UploadRequest,
+    self, More, MoreRequest, Plan, ReceiptPage, SlotPage, UploadRequest,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::request::{OWNER_BYTES_MAX, STRANGER_BYTES_MAX, SignedIn, id, json, parameters};
 use super::{Answer, ApiError, problem};
-use crate::account::session::Owner;
 use crate::bridge::Bridge;
 use crate::context::Context;
 use crate::random;
-use crate::upload::commit::{CommitOutcome, CommitTarget};
 use crate::upload::record::OpenUpload;
 use crate::upload::slots::{PlannedPage, SlotCursor, SlotsError};
 use crate::upload::tickets;
-use crate::upload::{OpenUploadError, abandon, commit, find_open, more, plan, receipts, slots};
+use crate::upload::{OpenUploadError, abandon, find_open, more, plan, receipts, slots};
 
 pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
     OpenApiRouter::new()
@@ -30,7 +27,6 @@ pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
         .routes(routes!(slots))
         .routes(routes!(more))
         .routes(routes!(receipts))
-        .routes(routes!(commit))
 }
 
 /// Plans an upload: class, Hosts and tickets.
@@ -200,49 +196,6 @@ pub(crate) async fn receipts(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Ends an upload by a root that refers to it, in one transaction.
-///
-/// A commit whose root is current or in the history already is answered as before.
-#[utoipa::path(
-    post, path = api::UPLOAD_COMMIT,
-    request_body = Commit,
-    params(("upload" = UploadId, Path, description = "The upload")),
-    responses((status = 200, description = "", body = Committed), problem::OfCommits),
-)]
-pub(crate) async fn commit(
-    State(bridge): State<Bridge>,
-    SignedIn(owner): SignedIn,
-    Path(upload): Path<String>,
-    request: Request,
-) -> Answer<Json<Committed>> {
-    let upload = id(&upload)?;
-    let commit: Commit = json(&bridge, request, OWNER_BYTES_MAX).await?;
-    commit_to(&bridge, owner, CommitTarget::Upload(upload), commit).await
-}
-
-/// Commits to an upload or a volume.
-pub(crate) async fn commit_to(
-    bridge: &Bridge,
-    owner: Owner,
-    target: CommitTarget,
-    commit: Commit,
-) -> Answer<Json<Committed>> {
-    let checked = bridge
-        .slowly(move || commit::check(commit))
-        .await
-        .map_err(ApiError::of)??;
-    let (context, account) = (bridge.context(), owner.account);
-    let outcome = bridge
-        .store()
-        .write(move |tx| commit::commit(tx, &context, &account, target, &checked))
-        .await?;
-    if let CommitOutcome::Done { poked, .. } = &outcome {
-        ring(bridge, poked);
-        metrics::counter!("xcloud_bridge_upload_commits_total").increment(1);
-    }
-    outcome.into_answer().map(Json).map_err(ApiError::of)
-}
-
 /// Gives an upload up.
 ///
 /// Hosts are told "not committed". One that is not open is left as it is.
@@ -262,11 +215,7 @@ pub(crate) async fn abandon(
         .store()
         .write(move |tx| abandon::abandon(tx, &context, &account, &upload))
         .await?;
-    ring(&bridge, &poked);
+    bridge.directory().ring(&poked);
     bridge.endings().notify_one();
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn ring(bridge: &Bridge, poked: &[HostAlias]) {
-    bridge.directory().ring(poked);
 }

@@ -11,11 +11,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::request::{OWNER_BYTES_MAX, SignedIn, id, json, number, parameters};
-use super::uploads::commit_to;
 use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
 use crate::download::{nodes, roots};
-use crate::upload::commit::CommitTarget;
+use crate::upload::commit::{self, CommitOutcome};
 
 pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
     OpenApiRouter::new()
@@ -43,7 +42,9 @@ pub(crate) async fn root(
     Ok(Json(root))
 }
 
-/// The same commit without an upload.
+/// Puts a new root in place and ends the uploads it names, in one transaction.
+///
+/// A commit whose root is current or in the history already is answered as before.
 #[utoipa::path(
     put, path = api::VOLUME_ROOT,
     request_body = Commit,
@@ -56,9 +57,24 @@ pub(crate) async fn put_root(
     Path(volume): Path<String>,
     request: Request,
 ) -> Answer<Json<Committed>> {
-    let volume = id(&volume)?;
+    let (account, volume): (_, VolumeId) = (owner.account, id(&volume)?);
     let commit: Commit = json(&bridge, request, OWNER_BYTES_MAX).await?;
-    commit_to(&bridge, owner, CommitTarget::Volume(volume), commit).await
+    let checked = bridge
+        .slowly(move || commit::check(commit))
+        .await
+        .map_err(ApiError::of)??;
+    let ended = u64::try_from(checked.uploads()).unwrap_or(u64::MAX);
+    let context = bridge.context();
+    let outcome = bridge
+        .store()
+        .write(move |tx| commit::commit(tx, &context, &account, &volume, &checked))
+        .await?;
+    if let CommitOutcome::Done { poked, .. } = &outcome {
+        bridge.directory().ring(poked);
+        metrics::counter!("xcloud_bridge_upload_roots_total").increment(1);
+        metrics::counter!("xcloud_bridge_upload_commits_total").increment(ended);
+    }
+    outcome.into_answer().map(Json).map_err(ApiError::of)
 }
 
 /// Roots of a volume, newest first.

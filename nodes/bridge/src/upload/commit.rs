@@ -3,33 +3,33 @@
 //! Either all of it counts or nothing. Only the receipts that come with a commit stay where the
 //! root had changed meanwhile, so that the blobs remain staged for the next try.
 
-use metastore::{
-    GroupRow, HostAlias, ReferenceDelta, ReferenceError, RootRow, StoreError, SwapError, Tx,
-    UploadRow, UsageDelta,
-};
-use model::codec::DecodeError;
+mod complete;
+mod error;
+
+use std::collections::BTreeSet;
+
+use metastore::{HostAlias, ReferenceDelta, RootRow, StoreError, SwapError, Tx, UploadRow};
 use model::crypto::sha256;
-use model::formats::device_list::{DeviceList, DeviceListError};
-use model::formats::root::{Lineage, Root, RootError, SignedRoot};
-use model::units::{AccountId, BlobId, NodeHash, ShardId, UploadId, VolumeId};
+use model::formats::device_list::DeviceList;
+use model::formats::root::{Lineage, Root, SignedRoot};
+use model::units::{AccountId, UploadId, VolumeId};
+use model::wire::Problem;
 use model::wire::api::{Commit, Committed, NodeBody};
-use model::wire::control::DeleteReason;
 use model::wire::limits::{
     BLOB_CHANGES_PER_COMMIT_MAX, NODE_CHANGES_PER_COMMIT_MAX, NODES_PER_PUT_MAX,
+    UPLOADS_PER_COMMIT_MAX,
 };
-use model::wire::{Problem, ProblemCode};
 
-use super::plan::{occupied, quota_problem, signed};
-use super::receipts::{ReceiptsError, SignedPage, check_signatures, take};
-use super::record::{OpenUpload, SlotKey, UploadRecord};
-use super::{OpenUploadError, find_open};
-use crate::account::usage::add_blob_bytes;
+use super::find_open;
+use super::plan::occupied;
+use super::receipts::{SignedPage, check_signatures, take};
+use super::record::{OpenUpload, UploadRecord};
 use crate::context::Context;
 use crate::corrupt::corrupt;
 use crate::download::nodes::NODE_BYTES_MAX;
 use crate::download::roots::conflict_problem;
-use crate::orders::Deletions;
-use crate::refusal::{Refusal, internal};
+pub use complete::receipts_needed;
+pub use error::CommitError;
 
 /// Bytes of pages by which a commit without an upload may pass the quota, so that removing
 /// something is possible when it is used up.
@@ -60,137 +60,6 @@ pub enum CommitOutcome {
     },
 }
 
-/// Why nothing was committed.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// A list is above its limit.
-    #[error("{len} {list} in one commit, limit {max}")]
-    TooMany {
-        /// Which list.
-        list: &'static str,
-        /// Its length.
-        len: usize,
-        /// Its limit.
-        max: usize,
-    },
-    /// A page that does not hash to its name, or is too large.
-    #[error("page {hash} does not hash to its name, or is above {NODE_BYTES_MAX} bytes")]
-    Page {
-        /// Its name.
-        hash: NodeHash,
-    },
-    /// The root cannot be read.
-    #[error("the root cannot be read")]
-    Root(#[source] DecodeError),
-    /// The root is of another volume than the commit.
-    #[error("the root is of volume {found}, not {expected}")]
-    OtherVolume {
-        /// The root's volume.
-        found: VolumeId,
-        /// The volume committed to.
-        expected: VolumeId,
-    },
-    /// The account is gone.
-    #[error("account {account} does not exist")]
-    Account {
-        /// Its id.
-        account: AccountId,
-    },
-    /// The account's device list cannot be read.
-    #[error("the device list cannot be used")]
-    Devices(#[source] DeviceListError),
-    /// No device of the account signed the root.
-    #[error("the root is not signed by a device of the account")]
-    Signer(#[source] RootError),
-    /// The upload is not open.
-    #[error("the upload cannot be used")]
-    Upload(#[from] OpenUploadError),
-    /// The receipts were not taken.
-    #[error("the receipts were not taken")]
-    Receipts(#[from] ReceiptsError),
-    /// A segment has too few receipts.
-    #[error("segment {segment} of blob {blob} has {have} receipts, {needed} are needed")]
-    TooFewReceipts {
-        /// The blob.
-        blob: BlobId,
-        /// The segment.
-        segment: u64,
-        /// Receipts it has.
-        have: u16,
-        /// Receipts it needs.
-        needed: u16,
-    },
-    /// Pages that were to be put before are not there.
-    #[error("{missing} pages were not put before, {first} for one")]
-    MissingPages {
-        /// How many.
-        missing: usize,
-        /// One of them.
-        first: NodeHash,
-    },
-    /// References cannot change like that.
-    #[error("the references to a blob cannot change like that")]
-    References(#[from] ReferenceError),
-    /// The quota is used up.
-    #[error("the pages need {needed} bytes, {used} of {quota} are used")]
-    Quota {
-        /// Bytes that pages added.
-        needed: u64,
-        /// Bytes in use with them.
-        used: u64,
-        /// The most.
-        quota: u64,
-    },
-    /// The database failed.
-    #[error("the store failed")]
-    Store(#[from] StoreError),
-}
-
-impl Refusal for CommitError {
-    fn problem(&self) -> Problem {
-        let code = match self {
-            Self::TooMany { .. } => ProblemCode::TooLarge,
-            Self::Page { .. } => ProblemCode::HashMismatch,
-            Self::Root(_) | Self::OtherVolume { .. } => ProblemCode::BadRequest,
-            Self::Account { .. } | Self::MissingPages { .. } => ProblemCode::NotFound,
-            Self::Signer(_) => ProblemCode::Forbidden,
-            Self::TooFewReceipts {
-                blob,
-                segment,
-                have,
-                needed,
-            } => {
-                let facts = serde_json::json!({
-                    "blob": blob, "segment": segment, "have": have, "needed": needed,
-                });
-                return Problem::new(ProblemCode::TooFewReceipts, self.to_string())
-                    .with_facts(facts);
-            }
-            Self::References(error) => return reference_problem(error),
-            Self::Quota {
-                needed,
-                used,
-                quota,
-            } => return quota_problem(*needed, *used, *quota),
-            Self::Devices(_) => return internal(),
-            Self::Upload(error) => return error.problem(),
-            Self::Receipts(error) => return error.problem(),
-            Self::Store(error) => return error.problem(),
-        };
-        Problem::new(code, crate::refusal::chain(self))
-    }
-}
-
-fn reference_problem(error: &ReferenceError) -> Problem {
-    let code = match error {
-        ReferenceError::UnknownBlob { .. } => ProblemCode::NotFound,
-        ReferenceError::Pending { .. } => ProblemCode::UploadState,
-        ReferenceError::Negative { .. } => ProblemCode::Conflict,
-        ReferenceError::Store(error) => return error.problem(),
-    };
-    Problem::new(code, error.to_string())
-}
-
 impl CommitOutcome {
     /// The answer, or the problem that carries the current root.
     ///
@@ -210,6 +79,7 @@ impl CommitOutcome {
 /// [`CommitError`].
 pub fn check(mut commit: Commit) -> Result<CheckedCommit, CommitError> {
     let lists = [
+        ("uploads", commit.uploads.len(), UPLOADS_PER_COMMIT_MAX),
         ("pages", commit.nodes.len(), NODES_PER_PUT_MAX),
         (
             "pending pages",
@@ -230,6 +100,10 @@ pub fn check(mut commit: Commit) -> Result<CheckedCommit, CommitError> {
     if let Some((list, len, max)) = lists.into_iter().find(|(_, len, max)| len > max) {
         return Err(CommitError::TooMany { list, len, max });
     }
+    let mut named = BTreeSet::new();
+    if let Some(upload) = commit.uploads.iter().find(|upload| !named.insert(**upload)) {
+        return Err(CommitError::Twice { upload: *upload });
+    }
     let wrong = |node: &&NodeBody| {
         node.body.0.len() > NODE_BYTES_MAX || sha256(&node.body.0) != node.hash.0
     };
@@ -245,16 +119,15 @@ pub fn check(mut commit: Commit) -> Result<CheckedCommit, CommitError> {
     })
 }
 
-/// Where a commit goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommitTarget {
-    /// It ends this upload.
-    Upload(UploadId),
-    /// Nothing was uploaded; the volume is named.
-    Volume(VolumeId),
+impl CheckedCommit {
+    /// How many uploads it ends.
+    #[must_use]
+    pub const fn uploads(&self) -> usize {
+        self.commit.uploads.len()
+    }
 }
 
-/// Makes `checked` the current root of its volume, with all it adds and retires.
+/// Makes `checked` the current root of `volume`, with all it adds and retires, and ends its uploads.
 ///
 /// # Errors
 /// [`CommitError`].
@@ -262,53 +135,41 @@ pub fn commit(
     tx: &mut dyn Tx,
     context: &Context,
     account: &AccountId,
-    target: CommitTarget,
+    volume: &VolumeId,
     checked: &CheckedCommit,
 ) -> Result<CommitOutcome, CommitError> {
     let root = verified(&*tx, account, &checked.root)?;
+    expect_volume(volume, &root.volume)?;
     let committed = Committed {
         seq: root.lineage.seq(),
         hash: checked.root.hash(),
     };
-    let before = tx.root_at(account, &root.volume, committed.seq)?;
+    let before = tx.root_at(account, volume, committed.seq)?;
     if before.is_some_and(|before| before.hash == committed.hash) {
         return Ok(CommitOutcome::Done {
             committed,
             poked: Vec::new(),
         });
     }
-    let mut upload = match target {
-        CommitTarget::Upload(upload) => Some((upload, find_open(&*tx, account, &upload)?)),
-        CommitTarget::Volume(_) => None,
-    };
-    let expected = match (&upload, target) {
-        (Some((_, open)), _) => open.volume,
-        (None, CommitTarget::Volume(volume)) => volume,
-        (None, CommitTarget::Upload(upload)) => {
-            return Err(OpenUploadError::NotOpen { upload }.into());
-        }
-    };
-    if root.volume != expected {
-        return Err(CommitError::OtherVolume {
-            found: root.volume,
-            expected,
-        });
+    let mut uploads = Vec::with_capacity(checked.commit.uploads.len());
+    for upload in &checked.commit.uploads {
+        let open = find_open(&*tx, account, upload)?;
+        expect_volume(volume, &open.volume)?;
+        uploads.push((*upload, open));
     }
-    if let Some((_, open)) = &mut upload {
-        take(tx, context, account, open, &checked.receipts)?;
-    }
-    let current = tx.current_root(account, &root.volume)?;
+    take(tx, context, account, &mut uploads, &checked.receipts)?;
+    let current = tx.current_root(account, volume)?;
     if !follows(root, current.as_ref())? {
-        if let Some((upload, open)) = upload {
+        for (upload, open) in uploads {
             keep(tx, account, &upload, open)?;
         }
         return Ok(CommitOutcome::RootConflict { current });
     }
-    let poked = match &upload {
-        Some((upload, open)) => resolve(tx, context, (account, upload), open)?,
-        None => Vec::new(),
-    };
-    change_nodes(tx, context, (account, upload.is_some()), &checked.commit)?;
+    let mut poked = Vec::new();
+    for (upload, open) in &uploads {
+        poked.extend(complete::resolve(tx, context, (account, upload), open)?);
+    }
+    change_nodes(tx, context, (account, !uploads.is_empty()), &checked.commit)?;
     for change in &checked.commit.blobs {
         let (references, live_bytes) = (change.references, change.live_bytes);
         let delta = ReferenceDelta {
@@ -319,6 +180,14 @@ pub fn commit(
     }
     push(tx, context, account, (root, &checked.root), current)
         .map(|()| CommitOutcome::Done { committed, poked })
+}
+
+fn expect_volume(expected: &VolumeId, found: &VolumeId) -> Result<(), CommitError> {
+    if found == expected {
+        return Ok(());
+    }
+    let (found, expected) = (*found, *expected);
+    Err(CommitError::OtherVolume { found, expected })
 }
 
 /// What the root says, where a device on the account's current list signed it.
@@ -360,115 +229,6 @@ fn keep(
     }
     Ok(())
 }
-
-/// Ends an upload whose segments are all stored: its blobs are committed, its reservation becomes
-/// usage, and Hosts that stored in vain are told so.
-fn resolve(
-    tx: &mut dyn Tx,
-    context: &Context,
-    (account, upload): (&AccountId, &UploadId),
-    open: &OpenUpload,
-) -> Result<Vec<HostAlias>, CommitError> {
-    let strays = check_complete(&*tx, context, account, open)?;
-    tx.commit_blobs(account, upload, context.now)?;
-    let usage = UsageDelta {
-        stored_bytes: signed(open.stored_bytes()),
-        reserved_bytes: -signed(open.reserved_bytes),
-    };
-    tx.add_usage(account, usage)?;
-    let length = open
-        .blobs
-        .iter()
-        .map(|planned| planned.shape.length())
-        .sum();
-    add_blob_bytes(tx, account, signed(length))?;
-    tx.delete_upload(account, upload)?;
-    Ok(strays.queue(tx, DeleteReason::NotCommitted, context.now)?)
-}
-
-/// Receipts a segment needs to be committed: k + ⌈(n − k) / 2⌉.
-#[must_use]
-pub const fn receipts_needed(k: u16, n: u16) -> u16 {
-    k + (n - k).div_ceil(2)
-}
-
-/// Checks that every segment has enough receipts; gathers the Hosts that had a ticket and are
-/// not the one that counts.
-fn check_complete(
-    tx: &dyn Tx,
-    context: &Context,
-    account: &AccountId,
-    open: &OpenUpload,
-) -> Result<Deletions, CommitError> {
-    let mut strays = Deletions::default();
-    for (at, planned) in (0..).zip(&open.blobs) {
-        let (blob, segments) = (planned.blob, planned.shape.segments());
-        let needed = receipts_needed(open.class.k(), open.class.n());
-        let too_few = |segment, have| CommitError::TooFewReceipts {
-            blob,
-            segment,
-            have,
-            needed,
-        };
-        let mut next = 0;
-        while next < segments {
-            let rows = tx.groups(account, &blob, next..segments, GROUPS_PER_READ)?;
-            let begins = rows.first().is_some_and(|row| row.key.first == next);
-            if !begins {
-                return Err(too_few(next, 0));
-            }
-            for row in &rows {
-                if row.key.first != next {
-                    break;
-                }
-                if let Some((segment, have)) = short_segment(row, needed) {
-                    return Err(too_few(segment, have));
-                }
-                next += u64::from(row.group.segments());
-                gather_strays(tx, context, (open, at, &blob), row, &mut strays)?;
-            }
-        }
-    }
-    Ok(strays)
-}
-
-/// The first segment of a group with fewer receipts than needed, and how many it has.
-fn short_segment(row: &GroupRow, needed: u16) -> Option<(u64, u16)> {
-    (0..row.group.segments()).find_map(|within| {
-        let planned = row.group.shard_id(within, 0) == Some(ShardId::default());
-        let stored = u16::try_from(row.group.hosts(within).flatten().count()).unwrap_or(u16::MAX);
-        let have = if planned { 0 } else { stored };
-        (have < needed).then(|| (row.key.first + u64::from(within), have))
-    })
-}
-
-/// Hosts that had a ticket for a slot of the group and do not count in it.
-fn gather_strays(
-    tx: &dyn Tx,
-    context: &Context,
-    (open, at, blob): (&OpenUpload, u16, &BlobId),
-    row: &GroupRow,
-    strays: &mut Deletions,
-) -> Result<(), StoreError> {
-    let first = row.key.first;
-    let slot = |segment| SlotKey {
-        blob: at,
-        segment,
-        index: 0,
-    };
-    let group = slot(first)..slot(first + u64::from(row.group.segments()));
-    for (slot, hosts) in open.moved.range(group) {
-        let within = u16::try_from(slot.segment - first).unwrap_or(u16::MAX);
-        let kept = row.group.host(within, slot.index);
-        for host in hosts.iter().filter(|host| Some(**host) != kept) {
-            strays.add(tx, &context.keys, (blob, slot.segment, slot.index), *host)?;
-        }
-    }
-    Ok(())
-}
-
-/// Groups read at a time.
-const GROUPS_PER_READ: u32 = 256;
 
 /// Retires, adds and promotes pages.
 fn change_nodes(
@@ -523,3 +283,6 @@ fn push(
         Err(SwapError::Store(error)) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

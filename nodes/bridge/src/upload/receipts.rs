@@ -204,9 +204,11 @@ pub fn receipts(
     (account, upload): (&AccountId, &UploadId),
     page: &SignedPage,
 ) -> Result<(), ReceiptsError> {
-    let mut open = find_open(&*tx, account, upload)?;
+    let open = find_open(&*tx, account, upload)?;
     let moved = open.moved.clone();
-    take(tx, context, account, &mut open, page)?;
+    let mut uploads = [(*upload, open)];
+    take(tx, context, account, &mut uploads, page)?;
+    let [(_, open)] = uploads;
     if open.moved != moved
         && let Some(row) = tx.upload(account, upload)?
     {
@@ -218,15 +220,22 @@ pub fn receipts(
     Ok(())
 }
 
-/// As [`receipts`], for an upload that the caller has read and will write.
+/// As [`receipts`], for uploads that the caller has read and will write; each segment goes to the
+/// one that has its blob.
 pub(crate) fn take(
     tx: &mut dyn Tx,
     context: &Context,
     account: &AccountId,
-    open: &mut OpenUpload,
+    uploads: &mut [(UploadId, OpenUpload)],
     page: &SignedPage,
 ) -> Result<(), ReceiptsError> {
     for segment in &page.0 {
+        let mut open = uploads.iter_mut().map(|(_, open)| open);
+        let open = open.find(|open| open.find(&segment.blob).is_some());
+        let open = open.ok_or(ReceiptsError::Segment {
+            blob: segment.blob,
+            segment: segment.segment,
+        })?;
         take_segment(tx, context, account, open, segment)?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use model::wire::control::{DeleteReason, OrderKind};
 use model::wire::{Action, ProblemCode, Ticket, TicketPurpose};
 
 use super::abandon::abandon;
-use super::commit::{CommitOutcome, CommitTarget, receipts_needed};
+use super::commit::{CommitOutcome, receipts_needed};
 use super::more::{Spares, more};
 use super::plan::PlannedUpload;
 use super::record::SlotKey;
@@ -185,7 +185,7 @@ fn an_upload_is_committed_once_and_its_blobs_have_places() {
     let root = world.root(None);
     let mut request = commit_of(&root, &[(1, 1, 10), (2, 2, 300)]);
     request.nodes = vec![node("top")];
-    let target = CommitTarget::Upload(planned.upload);
+    let target = &[planned.upload];
 
     let outcome = world
         .commit(target, request.clone())
@@ -298,7 +298,7 @@ fn a_degraded_segment_is_taken_and_a_worse_one_names_what_is_missing() {
     let mut world = World::new(8);
     let planned = world.plan(request("coded:4/8", &[10, 1_000])).unwrap();
     let root = world.root(None);
-    let target = CommitTarget::Upload(planned.upload);
+    let target = &[planned.upload];
     let five = world.receipts_of(&planned.page, planned.open.class, |i, host| {
         (i < 5).then_some(host)
     });
@@ -364,9 +364,7 @@ fn spares_avoid_the_segments_zones_and_losers_are_told() {
     let root = world.root(None);
     let mut request = commit_of(&root, &[(1, 1, 1_000)]);
     request.receipts = world.receipts_of(&planned.page, planned.open.class, stored);
-    world
-        .commit(CommitTarget::Upload(planned.upload), request)
-        .unwrap();
+    world.commit(&[planned.upload], request).unwrap();
 
     assert_eq!(reserved(&world), 0);
     let told = |host: HostAlias| serials(&world, host).len();
@@ -391,16 +389,13 @@ fn no_spare_is_given_where_no_further_zone_is_there() {
 fn a_changed_root_conflicts_and_keeps_the_blobs_staged() {
     let mut world = World::new(8);
     let planned = world.plan(request("coded:4/8", &[1_000])).unwrap();
-    let (first, volume) = (
-        world.root(None),
-        CommitTarget::Volume(crate::testing::VOLUME),
-    );
-    world.commit(volume, commit_of(&first, &[])).unwrap();
+    let first = world.root(None);
+    world.commit(&[], commit_of(&first, &[])).unwrap();
     world.context.now.0 += 1;
     let stale = world.root(None);
     let mut request = commit_of(&stale, &[(1, 1, 1_000)]);
     request.receipts = world.receipts_of(&planned.page, planned.open.class, |_, host| Some(host));
-    let target = CommitTarget::Upload(planned.upload);
+    let target = &[planned.upload];
 
     let problem = world
         .commit(target, request)
@@ -427,7 +422,7 @@ fn references_never_fall_below_zero_and_nothing_of_a_refused_commit_stays() {
     let mut request = commit_of(&root, &[(1, -1, 0)]);
     request.receipts = world.receipts_of(&planned.page, planned.open.class, |_, host| Some(host));
     request.nodes = vec![node("page")];
-    let target = CommitTarget::Upload(planned.upload);
+    let target = &[planned.upload];
 
     assert_eq!(
         code(world.commit(target, request.clone())),
@@ -460,10 +455,7 @@ fn only_a_device_of_the_account_signs_roots() {
     let mut world = World::new(3);
     world.device = crate::testing::key(2, 99);
     let root = world.root(None);
-    let refused = world.commit(
-        CommitTarget::Volume(crate::testing::VOLUME),
-        commit_of(&root, &[]),
-    );
+    let refused = world.commit(&[], commit_of(&root, &[]));
     assert_eq!(code(refused), ProblemCode::Forbidden);
 }
 
@@ -517,10 +509,7 @@ fn a_slot_that_lost_its_host_is_listed_with_the_last_one() {
     world.receipts(planned.upload, full).unwrap();
     let root = world.root(None);
     world
-        .commit(
-            CommitTarget::Upload(planned.upload),
-            commit_of(&root, &[(1, 1, 1)]),
-        )
+        .commit(&[planned.upload], commit_of(&root, &[(1, 1, 1)]))
         .unwrap();
     assert!(
         world

@@ -179,13 +179,14 @@ async fn upload(owner: &Owner, hosts: &[FakeHost]) -> RootHash {
     let root = owner.root(None);
     let commit = Commit {
         root: Base64(root.bytes().to_vec()),
+        uploads: vec![plan.upload],
         nodes: vec![page("in the commit")],
         pending: vec![page("put before").hash],
         blobs: vec![change(1, 1), change(2, 1)],
         ..Commit::default()
     };
-    let path = format!("/v1/uploads/{}/commit", plan.upload);
-    let committed: Committed = owner.send(Method::POST, &path, &commit).await.unwrap();
+    let path = format!("/v1/volumes/{VOLUME}/root");
+    let committed: Committed = owner.send(Method::PUT, &path, &commit).await.unwrap();
     assert_eq!(committed.hash, root.hash());
 
     let usage: Usage = owner.get("/v1/usage").await.unwrap();

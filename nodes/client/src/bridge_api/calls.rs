@@ -13,7 +13,7 @@ use model::wire::api::{
 };
 use model::wire::limits::{
     BLOBS_PER_UPLOAD_MAX, MORE_SLOTS_MAX, NODES_PER_GET_MAX, NODES_PER_PUT_MAX,
-    RECEIPT_SEGMENTS_PER_PAGE_MAX, REPORTS_MAX,
+    RECEIPT_SEGMENTS_PER_PAGE_MAX, REPORTS_MAX, UPLOADS_PER_COMMIT_MAX,
 };
 use net::Call;
 use serde::de::IgnoredAny;
@@ -99,7 +99,8 @@ impl BridgeApi {
         self.send(Request::get("list roots", path)).await
     }
 
-    /// Puts a root in place where nothing was uploaded. The Bridge takes the same commit again.
+    /// Puts a root in place, which ends the uploads it names. The Bridge takes the same commit
+    /// again.
     ///
     /// # Errors
     /// [`BridgeError`], as of every call; see [`BridgeError::root_conflict`].
@@ -108,6 +109,8 @@ impl BridgeApi {
         volume: &VolumeId,
         commit: &Commit,
     ) -> Result<Committed, BridgeError> {
+        let count = commit.uploads.len();
+        at_most("put root", "uploads", count, UPLOADS_PER_COMMIT_MAX)?;
         let call = Call::new(Method::PUT, format!("/v1/volumes/{volume}/root"));
         self.send(Request::with_body("put root", call, commit)?)
             .await
@@ -201,20 +204,6 @@ impl BridgeApi {
         )?;
         let call = Call::new(Method::PUT, format!("{UPLOADS}/{upload}/receipts"));
         self.send_for_nothing(Request::with_body("put receipts", call, page)?)
-            .await
-    }
-
-    /// Ends an upload by a root that refers to it. The Bridge takes the same commit again.
-    ///
-    /// # Errors
-    /// [`BridgeError`], as of every call; see [`BridgeError::root_conflict`].
-    pub async fn commit(
-        &self,
-        upload: &UploadId,
-        commit: &Commit,
-    ) -> Result<Committed, BridgeError> {
-        let call = Call::new(Method::POST, format!("{UPLOADS}/{upload}/commit"));
-        self.send(Request::with_body("commit upload", call, commit)?)
             .await
     }
 

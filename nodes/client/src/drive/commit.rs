@@ -457,6 +457,7 @@ impl Committer<'_> {
             ..Commit::default()
         };
         if let Some(upload) = upload {
+            commit.uploads.push(upload.upload);
             commit.nodes = upload.nodes.clone();
             commit.pending = upload.pending.clone();
             commit.receipts = upload.receipts.clone();
@@ -471,11 +472,7 @@ impl Committer<'_> {
                 .extend(edited.added.iter().map(SealedPage::hash));
         }
         let api = self.drive.transfer.api();
-        let answer = match upload {
-            Some(upload) => api.commit(&upload.upload, &commit).await,
-            None => api.put_root(&self.drive.settings.volume, &commit).await,
-        };
-        match answer {
+        match api.put_root(&self.drive.settings.volume, &commit).await {
             Ok(_) => Ok(None),
             Err(error) => match error.root_conflict() {
                 Some(newer) => Ok(Some(newer)),

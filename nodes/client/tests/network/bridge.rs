@@ -78,7 +78,7 @@ impl Bridge {
             .route("/v1/uploads/{id}/slots", get(slots))
             .route("/v1/uploads/{id}/more", post(more))
             .route("/v1/uploads/{id}/receipts", put(receipts))
-            .route("/v1/uploads/{id}/commit", post(commit))
+            .route("/v1/volumes/{id}/root", put(commit))
             .route("/v1/nodes", get(nodes).put(put_nodes))
             .route("/v1/blobs/{id}/layout", get(layout))
             .route("/v1/reports", post(reports))

@@ -22,6 +22,9 @@ use net::Dialer;
 pub(crate) use bridge::Bridge;
 pub(crate) use host::{Fault, Host};
 
+/// The owner's volume.
+const VOLUME: VolumeId = VolumeId([0x70; 16]);
+
 /// A Bridge and its Hosts.
 pub(crate) struct Network {
     pub(crate) bridge: Arc<Bridge>,
@@ -99,7 +102,7 @@ impl Owner {
         class: Option<Class>,
     ) -> Result<StagedUpload, UploadError> {
         let request = StoreRequest {
-            volume: VolumeId([0x70; 16]),
+            volume: VOLUME,
             class,
             blobs,
         };
@@ -110,12 +113,13 @@ impl Owner {
 
     pub(crate) async fn commit(&self, staged: &StagedUpload) -> Committed {
         let commit = Commit {
+            uploads: vec![staged.upload],
             nodes: staged.nodes.clone(),
             pending: staged.pending.clone(),
             receipts: staged.receipts.clone(),
             ..Commit::default()
         };
-        self.api().commit(&staged.upload, &commit).await.unwrap()
+        self.api().put_root(&VOLUME, &commit).await.unwrap()
     }
 
     /// Stores and commits `plain` as one file.

@@ -38,8 +38,6 @@ pub const UPLOAD_SLOTS: &str = "/v1/uploads/{upload}/slots";
 pub const UPLOAD_MORE: &str = "/v1/uploads/{upload}/more";
 /// `PUT` [`ReceiptPage`].
 pub const UPLOAD_RECEIPTS: &str = "/v1/uploads/{upload}/receipts";
-/// `POST` [`Commit`]: [`Committed`].
-pub const UPLOAD_COMMIT: &str = "/v1/uploads/{upload}/commit";
 /// `GET`: [`RootAnswer`]; `PUT` [`Commit`]: [`Committed`].
 pub const VOLUME_ROOT: &str = "/v1/volumes/{volume}/root";
 /// `GET ?before=…&limit=…`: [`Roots`].
@@ -303,13 +301,17 @@ pub struct SegmentReceipts {
     pub receipts: Vec<Option<Base64>>,
 }
 
-/// A new root, with everything it adds and retires: `POST /v1/uploads/{upload}/commit`, or
-/// `PUT /v1/volumes/{volume}/root` where nothing was uploaded. One transaction.
+/// A new root, with everything it adds and retires and the uploads it ends:
+/// `PUT /v1/volumes/{volume}/root`. One transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Commit {
     /// The signed root. Its predecessor must be the current one.
     pub root: Base64,
+    /// Uploads of this volume that it ends: their blobs are referred to from now on. At most
+    /// [`UPLOADS_PER_COMMIT_MAX`](super::limits::UPLOADS_PER_COMMIT_MAX).
+    #[serde(default)]
+    pub uploads: Vec<UploadId>,
     /// Pages this root adds, with their bytes.
     #[serde(default)]
     pub nodes: Vec<NodeBody>,
@@ -322,7 +324,7 @@ pub struct Commit {
     /// How references to blobs change.
     #[serde(default)]
     pub blobs: Vec<BlobChange>,
-    /// Receipts not put before.
+    /// Receipts of those uploads that were not put before.
     #[serde(default)]
     pub receipts: ReceiptPage,
 }

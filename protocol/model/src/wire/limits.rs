@@ -8,6 +8,8 @@ pub const JSON_BYTES_MAX: usize = 16 << 20;
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Blobs in one upload.
 pub const BLOBS_PER_UPLOAD_MAX: usize = 1_024;
+/// Uploads that one commit may end.
+pub const UPLOADS_PER_COMMIT_MAX: usize = 64;
 /// Segments in one page of slots or of a layout.
 pub const SEGMENTS_PER_PAGE_MAX: usize = 64;
 /// Segments in one page of receipts.
