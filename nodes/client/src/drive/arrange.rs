@@ -96,8 +96,8 @@ impl Drive {
                 }));
             }
         }
-        let refused = self.committer(head).commit(&intents, None).await?;
-        match refused.into_iter().next() {
+        let outcome = self.committer(head).commit(intents.into()).await?;
+        match outcome.refused.into_iter().next() {
             None => Ok(()),
             Some(refused) => Err(CommitError::Edit(refused.error).into()),
         }
@@ -137,7 +137,7 @@ impl Drive {
                 Arrangement::Copy => Change::Copy { from, to },
             }));
         }
-        self.committer(head).commit(&intents, None).await?;
+        self.committer(head).commit(intents.into()).await?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 mod purge;
 
-use model::formats::tree::{Change, TreePath};
+use model::formats::tree::TreePath;
 
 use super::commit::{CommitError, Intent};
 use super::open::{Drive, OpenError};
@@ -39,20 +39,17 @@ impl RemoveError {
 }
 
 impl Drive {
-    /// Removes what is at `paths`, folders with everything in them; all of it or nothing.
+    /// Removes what is at `paths`, folders with everything in them; all of it or nothing. What
+    /// another device made or changed there in this very moment stays, and is returned.
     ///
     /// # Errors
     /// [`RemoveError`].
-    pub async fn remove(&self, paths: &[TypedPath]) -> Result<(), RemoveError> {
+    pub async fn remove(&self, paths: &[TypedPath]) -> Result<Vec<TreePath>, RemoveError> {
         let head = self.head().await?;
-        let intents: Vec<Intent> = outermost(paths).into_iter().map(removal).collect();
-        self.committer(head).commit(&intents, None).await?;
-        Ok(())
+        let paths = outermost(paths).into_iter();
+        let intents: Vec<Intent> = paths.map(Intent::Remove).collect();
+        Ok(self.committer(head).commit(intents.into()).await?.left)
     }
-}
-
-fn removal(path: TreePath) -> Intent {
-    Intent::Exactly(Change::Remove { path })
 }
 
 /// The paths that lie in none of the others, each once.

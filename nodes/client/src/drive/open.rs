@@ -14,6 +14,7 @@ use model::units::RootHash;
 use model::wire::ProblemCode;
 use net::{ConnectError, Dialer};
 
+use super::commit::Commits;
 use super::home::{DeviceKeys, Home, HomeError, Settings};
 use super::pages::PageCache;
 use super::read::{Pages, Snapshot};
@@ -23,8 +24,8 @@ use crate::transfer::{Environment, FailureKind, Transfer, TransferLimits, dialer
 /// Steps of a proof of descent; each at least halves the distance.
 const DESCENT_STEPS_MAX: usize = 256;
 
-/// One device's view of one volume.
-#[derive(Debug)]
+/// One device's view of one volume. Clones share connections, pages and commits.
+#[derive(Clone, Debug)]
 pub struct Drive {
     pub(super) home: Home,
     pub(super) settings: Settings,
@@ -32,6 +33,15 @@ pub struct Drive {
     pub(super) environment: Arc<dyn Environment>,
     pub(super) transfer: Transfer,
     pub(super) pages: Arc<Pages>,
+    pub(super) commits: Arc<Commits>,
+}
+
+impl Head {
+    /// The number of its root; 0 where there is none.
+    pub(super) fn seq(&self) -> u64 {
+        let root = self.root.as_ref();
+        root.map_or(0, |root| root.unverified().lineage.seq())
+    }
 }
 
 /// The state of the volume that was accepted last.
@@ -159,6 +169,7 @@ impl Drive {
             environment,
             transfer,
             pages,
+            commits: Arc::default(),
         })
     }
 

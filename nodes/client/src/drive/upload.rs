@@ -16,11 +16,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 use model::formats::shape::Class;
 use model::formats::tree::{PathError, TreePath};
 use tokio::sync::mpsc;
 
-use super::commit::{CommitError, Committer, Intent};
+use super::commit::{CommitError, Committer, Intent, Outcome, Wanted};
 use super::home::HomeError;
 use super::journals::JournalFile;
 use super::open::{Drive, OpenError};
@@ -36,6 +38,8 @@ pub use content::PartError;
 use walk::Found;
 pub use walk::WalkError;
 
+/// Batches of one `put` that wait for their root.
+const COMMITS_MAX: usize = 4;
 /// Files that changed while they were read and are tried once more.
 const RETRIED_MAX: usize = 10_000;
 
@@ -197,20 +201,21 @@ impl Drive {
             return self.put_stdin(&request, &put, head).await;
         }
         let sources = self.sources(&request, &put, &head).await?;
-        let mut committer = self.committer(head);
+        let committer = self.committer(head);
         let mut report = PutReport {
             failed: sources.failed,
             ..PutReport::default()
         };
         if !sources.folders.is_empty() {
-            report.refuse(&put, committer.commit(&sources.folders, None).await?);
+            let made = committer.commit(sources.folders.into()).await?;
+            report.refuse(&put, made.refused);
         }
         let changed = self
-            .run(sources.origins, &put, &mut committer, &mut report)
+            .run(sources.origins, &put, &committer, &mut report)
             .await?;
         if !changed.is_empty() {
             let again = vec![Origin::Again(changed)];
-            let twice = self.run(again, &put, &mut committer, &mut report).await?;
+            let twice = self.run(again, &put, &committer, &mut report).await?;
             debug_assert!(twice.is_empty(), "files are tried twice, not more often");
         }
         Ok(report)
@@ -221,11 +226,11 @@ impl Drive {
         &self,
         origins: Vec<Origin>,
         put: &Put,
-        committer: &mut Committer<'_>,
+        committer: &Committer<'_>,
         report: &mut PutReport,
     ) -> Result<Vec<(TreePath, Found)>, PutError> {
         let (batch_out, mut batches) = mpsc::channel::<Batch>(1);
-        let (stored_out, mut stored) = mpsc::channel::<StoredBatch>(1);
+        let (stored_out, stored) = mpsc::channel::<StoredBatch>(1);
         let composer = Composer::new(self, put.clone(), committer.snapshot(), batch_out);
         let composing = tasks::spawn_blocking(move || composer.run(origins));
         let storing = async {
@@ -245,13 +250,7 @@ impl Drive {
             report,
             changed: &mut changed,
         };
-        let committing = async {
-            while let Some(stored) = stored.recv().await {
-                last.commit(stored).await?;
-            }
-            Ok::<_, PutError>(())
-        };
-        tokio::try_join!(storing, committing)?;
+        tokio::try_join!(storing, last.run(stored))?;
         let composed = composing.await.map_err(|_| PutError::Interrupted)??;
         report.unchanged += composed.unchanged;
         report.failed += composed.failed;
@@ -263,14 +262,43 @@ impl Drive {
 /// The last stage.
 struct Committing<'a, 'd> {
     put: &'a Put,
-    committer: &'a mut Committer<'d>,
+    committer: &'a Committer<'d>,
     report: &'a mut PutReport,
     /// Files that changed while they were read, to be tried once more.
     changed: &'a mut Vec<(TreePath, Found)>,
 }
 
+/// What a batch brings, once it is committed.
+struct Share {
+    files: u64,
+    bytes: u64,
+    class: Option<Class>,
+    journal: Option<Arc<JournalFile>>,
+}
+
 impl Committing<'_, '_> {
-    async fn commit(&mut self, stored: StoredBatch) -> Result<(), PutError> {
+    /// Commits batches as they come. Those that are ready while a root is under way share the next.
+    async fn run(&mut self, mut stored: mpsc::Receiver<StoredBatch>) -> Result<(), PutError> {
+        let (committer, mut commits, mut ended) = (self.committer, FuturesOrdered::new(), false);
+        while !ended || !commits.is_empty() {
+            tokio::select! {
+                batch = stored.recv(), if !ended && commits.len() < COMMITS_MAX => match batch {
+                    Some(batch) => {
+                        let (wanted, share) = self.take(batch);
+                        commits.push_back(async { (committer.commit(wanted).await, share) });
+                    }
+                    None => ended = true,
+                },
+                Some((committed, share)) = commits.next(), if !commits.is_empty() => {
+                    self.note(committed, share)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wanted for a batch: all its files that were read as they were found.
+    fn take(&mut self, stored: StoredBatch) -> (Wanted, Share) {
         let StoredBatch {
             mut batch,
             upload,
@@ -298,21 +326,36 @@ impl Committing<'_, '_> {
                 }
             }
         }
-        let committed = self.committer.commit(&intents, upload.as_ref()).await;
-        match (&committed, journal) {
+        let class = upload.as_ref().map(|upload| upload.class);
+        let share = Share {
+            files,
+            bytes,
+            class,
+            journal,
+        };
+        (Wanted { intents, upload }, share)
+    }
+
+    fn note(
+        &mut self,
+        committed: Result<Outcome, CommitError>,
+        share: Share,
+    ) -> Result<(), PutError> {
+        let kept = &self.put.tally.transfer.bytes_kept;
+        match (&committed, &share.journal) {
             (Ok(_), Some(journal)) => journal.remove(),
-            (Ok(_), None) => self.put.tally.transfer.bytes_kept.add(bytes),
-            (Err(CommitError::Commit(error)), Some(journal)) if ends_upload(error) => {
+            (Ok(_), None) => kept.add(share.bytes),
+            (Err(error), Some(journal)) if error.refusal().is_some_and(ends_upload) => {
                 journal.remove();
             }
             (Err(_), _) => {}
         }
-        let refused = committed?;
-        self.report.stored += files.saturating_sub(refused.len() as u64);
-        self.report.bytes += bytes;
-        self.report.class = upload.map(|upload| upload.class).or(self.report.class);
+        let refused = committed?.refused;
+        self.report.stored += share.files.saturating_sub(refused.len() as u64);
+        self.report.bytes += share.bytes;
+        self.report.class = share.class.or(self.report.class);
         self.report.refuse(self.put, refused);
-        self.put.tally.files_done.add(files);
+        self.put.tally.files_done.add(share.files);
         Ok(())
     }
 }

@@ -19,15 +19,15 @@ use model::wire::Signed;
 use model::wire::api::{Purge, PurgeAnswer};
 use model::wire::limits::{PURGE_ITEMS_MAX, ROOTS_PER_PAGE_MAX};
 
-use super::{TypedPath, outermost, removal};
+use super::{TypedPath, outermost};
 use crate::bridge_api::BridgeError;
-use crate::drive::commit::CommitError;
+use crate::drive::commit::{CommitError, Intent};
 use crate::drive::open::{Drive, OpenError};
 use crate::drive::read::ReadError;
 use crate::transfer::FailureKind;
 
 /// What was destroyed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PurgeReport {
     /// Roots that were looked at, the current one included.
     pub roots: u64,
@@ -37,6 +37,8 @@ pub struct PurgeReport {
     pub blobs_in_use: u64,
     /// Pages destroyed.
     pub pages: u64,
+    /// What stayed, as another device made or changed it in this very moment.
+    pub left: Vec<TreePath>,
 }
 
 /// A purge that was not done, or not to its end.
@@ -134,11 +136,12 @@ impl Drive {
         let snapshot = crate::drive::Snapshot::new(head.tree.clone(), self.pages.clone());
         for path in paths {
             if snapshot.find(&path).await?.is_some() {
-                present.push(removal(path));
+                present.push(Intent::Remove(path));
             }
         }
         if !present.is_empty() {
-            self.committer(head).commit(&present, None).await?;
+            let removed = self.committer(head).commit(present.into()).await?;
+            report.left = removed.left;
         }
         self.destroy(&keys, &doomed, &mut report).await?;
         Ok(report)

@@ -12,7 +12,7 @@ use tasks::JoinSet;
 
 use super::{TidyError, TidyReport};
 use crate::download::{DownloadError, Downloader, Sink, StreamSink};
-use crate::drive::commit::{Committer, Intent};
+use crate::drive::commit::{Committer, Intent, Wanted};
 use crate::drive::open::Drive;
 use crate::drive::read::Snapshot;
 use crate::drive::stream::{access_of, piece_of};
@@ -197,7 +197,8 @@ impl<'a> Repacking<'a> {
         let staged = staged.map_err(|error| TidyError::Store(Box::new(error)))?;
         let moves = moves(packs, &staged);
         let intents: Vec<Intent> = moves.iter().map(Move::intent).collect();
-        self.committer.commit(&intents, Some(&staged)).await?;
+        let upload = Some(staged);
+        self.committer.commit(Wanted { intents, upload }).await?;
         let now = self.committer.snapshot();
         let mut counted = None;
         for step in &moves {

@@ -12,7 +12,7 @@ use model::units::{BlobId, INLINE_BYTES_MAX};
 
 use super::sources::{folders_above, occupant};
 use super::{Put, PutError, PutReport, PutRequest};
-use crate::drive::commit::{Intent, mtime};
+use crate::drive::commit::{Intent, Outcome, Wanted, mtime};
 use crate::drive::open::{Drive, Head};
 use crate::drive::read::Snapshot;
 use crate::drive::slash::Occupant;
@@ -82,10 +82,8 @@ impl Drive {
             meta,
             file,
         }));
-        let refused = self
-            .committer(head)
-            .commit(&intents, upload.as_ref())
-            .await?;
+        let wanted = Wanted { intents, upload };
+        let Outcome { refused, .. } = self.committer(head).commit(wanted).await?;
         report.stored -= u64::from(!refused.is_empty());
         report.refuse(put, refused);
         Ok(report)

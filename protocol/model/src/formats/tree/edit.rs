@@ -122,6 +122,39 @@ impl TreeEdit {
         }
     }
 
+    /// The entry at `path` as the edit has it; `None` also where no folder stands above it. A
+    /// folder's hash in it is the one before the edit.
+    ///
+    /// # Errors
+    /// [`TreeError::Page`].
+    pub fn find(
+        &mut self,
+        store: &mut PageStore,
+        path: &TreePath,
+    ) -> Result<Step<Option<Arc<Entry>>>, TreeError> {
+        match self.place(store, path) {
+            Ok(Step::Ready(place)) => Ok(Step::Ready(self.at(&place))),
+            Ok(Step::Need(need)) => Ok(Step::Need(need)),
+            Err(EditError::Tree(error)) => Err(error),
+            Err(_) => Ok(Step::Ready(None)),
+        }
+    }
+
+    /// Loads the pages on the way to `paths`, so that what follows finds them; asks for what many
+    /// of them lack at once. What is wrong with a path shows when it is used.
+    pub fn load_ahead<'a>(
+        &mut self,
+        store: &mut PageStore,
+        paths: impl Iterator<Item = &'a TreePath>,
+    ) -> Step<()> {
+        let need = self.missing(store, paths, BTreeSet::new());
+        if need.is_empty() {
+            Step::Ready(())
+        } else {
+            Step::Need(need)
+        }
+    }
+
     /// Ends the edit: seals every changed page. After [`Step::Need`] call again.
     ///
     /// # Errors
@@ -272,19 +305,30 @@ impl TreeEdit {
         coming: impl Iterator<Item = &'a Change>,
         need: Vec<NodeHash>,
     ) -> Vec<NodeHash> {
-        let mut all: BTreeSet<_> = need.into_iter().collect();
-        for change in coming {
-            if all.len() >= NEED_PAGES_MAX {
+        self.missing(
+            store,
+            coming.flat_map(Change::paths),
+            need.into_iter().collect(),
+        )
+    }
+
+    /// Adds to `need` the pages that are missing on the way to `paths`, up to the most at once.
+    fn missing<'a>(
+        &mut self,
+        store: &mut PageStore,
+        paths: impl Iterator<Item = &'a TreePath>,
+        mut need: BTreeSet<NodeHash>,
+    ) -> Vec<NodeHash> {
+        for path in paths {
+            if need.len() >= NEED_PAGES_MAX {
                 break;
             }
-            for path in change.paths() {
-                // What is wrong with a change shows when its turn comes.
-                if let Ok(Step::Need(need)) = self.place(store, path) {
-                    all.extend(need);
-                }
+            // What is wrong with a change shows when its turn comes.
+            if let Ok(Step::Need(more)) = self.place(store, path) {
+                need.extend(more);
             }
         }
-        all.into_iter().take(NEED_PAGES_MAX).collect()
+        need.into_iter().take(NEED_PAGES_MAX).collect()
     }
 
     fn at(&self, place: &Place) -> Option<Arc<Entry>> {
