@@ -151,6 +151,12 @@ pub(crate) struct LsArgs {
     /// Show mode, size and time
     #[arg(short, long)]
     pub(crate) long: bool,
+    /// Show at most so many entries of the folder, and where to go on
+    #[arg(long, value_name = "N", conflicts_with = "recursive", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// Begin behind this name, which need not be there
+    #[arg(long, value_name = "NAME", conflicts_with = "recursive", value_hint = ValueHint::Other)]
+    pub(crate) after: Option<OsString>,
     /// A folder or file [default: /]
     #[arg(value_hint = ValueHint::Other)]
     pub(crate) path: Option<OsString>,
@@ -239,6 +245,7 @@ mod tests {
             "xcloud cat /a",
             "xcloud --home D ls -R --json /a",
             "xcloud --home D ls",
+            "xcloud ls --json --limit 100 --after name /a",
             "xcloud where --json /a",
             "xcloud mkdir -p /a/b",
             "xcloud mv /a /b /c",
@@ -267,6 +274,8 @@ mod tests {
             "xcloud put --class coded:8/4 a /",
             "xcloud rm --mnemonic-file F /a",
             "xcloud uploads --drop 0011",
+            "xcloud ls --limit 0 /a",
+            "xcloud ls -R --limit 1 /a",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -134,6 +134,11 @@ impl ExactPath {
             path_base64: (!exact).then(|| BASE64.encode(bytes)),
         }
     }
+
+    /// As people read it, and its bytes where that differs.
+    pub(crate) fn into_parts(self) -> (String, Option<String>) {
+        (self.path, self.path_base64)
+    }
 }
 
 /// Text that cannot steer a terminal.

@@ -3,7 +3,7 @@
 use client::drive::list::Extent;
 use client::drive::{Drive, Snapshot, TypedPath};
 use data_encoding::BASE64;
-use model::formats::tree::{Content, Entry, Kind, Mtime, TreePath, Walked};
+use model::formats::tree::{Content, Entry, Folder, Kind, LIST_MAX, Mtime, Name, TreePath, Walked};
 use serde::Serialize;
 
 use super::remote;
@@ -67,8 +67,19 @@ struct Lister {
 
 pub(super) async fn ls(drive: &Drive, args: LsArgs, printer: Printer) -> Result<Exit, Failure> {
     let typed = path_or_top(args.path.as_deref())?;
+    let after = args.after.as_deref().map(std::ffi::OsStr::as_encoded_bytes);
+    let after = after.map(Name::new).transpose()?;
     let snapshot = drive.snapshot().await?;
     let entry = snapshot.entry(&typed.path).await?;
+    if let (Some(limit), Some(folder)) = (args.limit, entry.folder()) {
+        let part = Part {
+            folder,
+            path: typed.path,
+            after,
+            limit,
+        };
+        return list_part(&snapshot, part, printer, args.long).await;
+    }
     let json = printer.json.then(|| JsonList::new(printer));
     let mut lister = Lister {
         printer,
@@ -83,7 +94,10 @@ pub(super) async fn ls(drive: &Drive, args: LsArgs, printer: Printer) -> Result<
                 lister.print(&path, &entry, &path.to_bytes())?;
             }
         }
-        Some(folder) => list_folder(&snapshot, &folder, &typed.path, &mut lister).await?,
+        Some(folder) => {
+            let from = (folder, after);
+            list_folder(&snapshot, from, &typed.path, &mut lister).await?;
+        }
     }
     if let Some(json) = lister.json {
         json.end()?;
@@ -93,13 +107,12 @@ pub(super) async fn ls(drive: &Drive, args: LsArgs, printer: Printer) -> Result<
 
 async fn list_folder(
     snapshot: &Snapshot,
-    folder: &model::formats::tree::Folder,
+    (folder, mut after): (Folder, Option<Name>),
     path: &TreePath,
     lister: &mut Lister,
 ) -> Result<(), Failure> {
-    let mut after = None;
     loop {
-        let entries = snapshot.list(folder, after.as_ref()).await?;
+        let entries = snapshot.list(&folder, after.as_ref(), LIST_MAX).await?;
         let Some(last) = entries.last() else {
             return Ok(());
         };
@@ -109,6 +122,81 @@ async fn list_folder(
             lister.print(&path, &entry, entry.name.as_bytes())?;
         }
     }
+}
+
+/// A part of a folder's entries.
+struct Part {
+    folder: Folder,
+    path: TreePath,
+    after: Option<Name>,
+    limit: u64,
+}
+
+/// A part of a folder's entries, as `--json` prints it.
+#[derive(Serialize)]
+struct PartReport {
+    entries: Vec<EntryReport>,
+    /// The last name, where more entries follow: the next `--after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+    /// Its bytes, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_base64: Option<String>,
+}
+
+async fn list_part(
+    snapshot: &Snapshot,
+    mut part: Part,
+    printer: Printer,
+    long: bool,
+) -> Result<Exit, Failure> {
+    let json = None;
+    let mut lister = Lister {
+        printer,
+        long,
+        json,
+    };
+    let (mut entries, mut left, mut next) = (Vec::new(), part.limit, None);
+    while next.is_none() {
+        // One more than wanted tells whether any follow.
+        let wanted = usize::try_from(left.saturating_add(1)).unwrap_or(LIST_MAX);
+        let wanted = wanted.min(LIST_MAX);
+        let page = snapshot.list(&part.folder, part.after.as_ref(), wanted);
+        let page = page.await?;
+        let is_last = page.len() < wanted;
+        for entry in page {
+            if left == 0 {
+                next = part.after.take();
+                break;
+            }
+            left -= 1;
+            part.after = Some(entry.name.clone());
+            let path = part.path.clone().join(entry.name.clone())?;
+            if printer.json {
+                entries.push(report(&path, &entry));
+            } else {
+                lister.print(&path, &entry, entry.name.as_bytes())?;
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    if printer.json {
+        let next = next.map(|name| ExactPath::new(name.as_bytes()));
+        let (next, next_base64) = next.map(ExactPath::into_parts).unzip();
+        printer.value(&PartReport {
+            entries,
+            next,
+            next_base64: next_base64.flatten(),
+        })?;
+    } else if let Some(next) = next {
+        let name = String::from_utf8_lossy(next.as_bytes());
+        printer.remark(&format!(
+            "More entries follow; go on with --after '{name}'."
+        ));
+    }
+    Ok(Exit::Done)
 }
 
 impl Lister {

@@ -4,9 +4,7 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use http::StatusCode;
 use model::units::UploadId;
-use model::wire::api::{
-    self, More, MoreRequest, Plan, ReceiptPage, SlotPage, UploadRequest,
-};
+use model::wire::api::{self, More, MoreRequest, Plan, ReceiptPage, SlotPage, UploadRequest};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

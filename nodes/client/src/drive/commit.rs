@@ -18,9 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::crypto::Secret;
 use model::formats::root::RootKeys;
-use model::formats::tree::{
-    self, Change, EditError, FileVersion, Meta, Tree, TreeEdit, TreePath,
-};
+use model::formats::tree::{self, Change, EditError, FileVersion, Meta, Tree, TreeEdit, TreePath};
 use model::units::{NodeHash, UnixMs};
 
 use super::open::{Drive, Head};

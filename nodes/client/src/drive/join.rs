@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use model::crypto::{AccountRootKey, Mnemonic, Secret, SigningKey};
+use model::crypto::{AccountKeys, AccountRootKey, Mnemonic, Secret, SigningKey};
 use model::formats::device_list::{
     DEVICE_NAME_BYTES_MAX, DEVICES_MAX, Device, DeviceList, DeviceListDraft, DeviceListError,
     DeviceListSignError,
@@ -19,6 +19,10 @@ use net::{BridgeUrl, ConnectError, Dialer};
 use super::home::{DeviceKeys, Home, HomeError, SETTINGS_VERSION, Settings};
 use crate::bridge_api::{BridgeApi, BridgeError, SignInKey};
 use crate::transfer::{Environment, FailureKind, dialer_limits};
+
+/// How often a device list is tried that other devices extend at the same time; each try that
+/// fails let another device in.
+const ENROL_TRIES_MAX: usize = 2 * DEVICES_MAX;
 
 /// A Bridge that answered and speaks our protocol.
 #[derive(Debug)]
@@ -200,6 +204,29 @@ impl Contact {
         let joining = self.joining(phrase, device_name)?;
         let keys = joining.root.account_keys();
         let api = self.api(Some((keys.account, keys.identity.clone())));
+        let mut tries_left = ENROL_TRIES_MAX;
+        while let Err(error) = self.enrol(&api, &joining, &keys, device_name).await {
+            tries_left -= 1;
+            let overtaken = matches!(
+                &error,
+                JoinError::Devices(source) if source.code() == Some(ProblemCode::Conflict)
+            );
+            if !overtaken || tries_left == 0 {
+                return Err(error);
+            }
+        }
+        joining.settle(home, self, device_name)
+    }
+
+    /// Adds this device to the current device list. Another device that does so at the same time
+    /// makes the Bridge answer `conflict`.
+    async fn enrol(
+        &self,
+        api: &BridgeApi,
+        joining: &Joining,
+        keys: &AccountKeys,
+        device_name: &str,
+    ) -> Result<(), JoinError> {
         let answer = api
             .device_list()
             .await
@@ -218,10 +245,7 @@ impl Contact {
         let put = PutDeviceList {
             device_list: Base64(list.bytes().to_vec()),
         };
-        api.put_device_list(&put)
-            .await
-            .map_err(JoinError::Devices)?;
-        joining.settle(home, self, device_name)
+        api.put_device_list(&put).await.map_err(JoinError::Devices)
     }
 
     fn api(&self, sign_in: Option<(AccountId, SigningKey)>) -> BridgeApi {

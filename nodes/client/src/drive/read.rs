@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::try_join_all;
 use model::formats::Step;
 use model::formats::tree::{
-    Entry, Folder, LIST_MAX, Name, PageError, PageStore, Tree, TreeError, TreePath, Walk, Walked,
+    Entry, Folder, Name, PageError, PageStore, Tree, TreeError, TreePath, Walk, Walked,
 };
 use model::units::NodeHash;
 use model::wire::limits::NODES_PER_GET_MAX;
@@ -221,7 +221,9 @@ impl Snapshot {
         self.find(path).await?.ok_or_else(|| missing().into())
     }
 
-    /// The next entries of `folder` behind `after`; none at its end.
+    /// The next entries of `folder` behind `after`, at most `limit` and
+    /// [`LIST_MAX`](model::formats::tree::LIST_MAX); fewer mean
+    /// that the folder ends there.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -229,9 +231,10 @@ impl Snapshot {
         &self,
         folder: &Folder,
         after: Option<&Name>,
+        limit: usize,
     ) -> Result<Vec<Arc<Entry>>, ReadError> {
         self.pages
-            .with(|store| Ok(self.tree.list(store, folder, after, LIST_MAX)?))
+            .with(|store| Ok(self.tree.list(store, folder, after, limit)?))
             .await
     }
 

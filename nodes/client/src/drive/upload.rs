@@ -290,7 +290,7 @@ impl Committing<'_, '_> {
                     None => ended = true,
                 },
                 Some((committed, share)) = commits.next(), if !commits.is_empty() => {
-                    self.note(committed, share)?;
+                    self.note(committed, &share)?;
                 }
             }
         }
@@ -339,7 +339,7 @@ impl Committing<'_, '_> {
     fn note(
         &mut self,
         committed: Result<Outcome, CommitError>,
-        share: Share,
+        share: &Share,
     ) -> Result<(), PutError> {
         let kept = &self.put.tally.transfer.bytes_kept;
         match (&committed, &share.journal) {

@@ -10,13 +10,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use model::crypto::{Secret, SigningKey, sha256};
 use model::formats::shape::{Class, Shape};
-use model::units::{
-    BlobId, BridgeId, HostId, NodeHash, OwnerTag, PayerKey, RootHash, ShardId, UploadId,
-};
+use model::units::{BlobId, BridgeId, HostId, NodeHash, OwnerTag, PayerKey, ShardId, UploadId};
 use model::wire::api::{
-    BlobRequest, Commit, Committed, Layout, More, MoreRequest, NodeBody, Nodes, Plan, ReceiptPage,
-    Report, Reports, SegmentLayout, SegmentReceipts, SegmentSlots, Session, ShardPlace, Slot,
-    SlotPage, UploadRequest,
+    BlobRequest, Layout, More, MoreRequest, NodeBody, Nodes, Plan, ReceiptPage, Report, Reports,
+    SegmentLayout, SegmentReceipts, SegmentSlots, Session, ShardPlace, Slot, SlotPage,
+    UploadRequest,
 };
 use model::wire::{Action, Base64, ProblemCode, SerialKey, StoreReceipt, Ticket};
 use net::{BridgeUrl, Listener, Router, Security, ServeLimits};
@@ -53,7 +51,9 @@ pub(crate) struct Books {
     pub(crate) abandoned: u32,
     pub(crate) nodes: BTreeMap<NodeHash, Vec<u8>>,
     pub(crate) receipts: BTreeMap<(BlobId, u64), Stored>,
-    upload: Vec<BlobRequest>,
+    pub(crate) volume: super::volume::Volume,
+    /// Open uploads and those that ended.
+    uploads: BTreeMap<UploadId, Vec<BlobRequest>>,
     /// Hosts that were given a ticket for a slot.
     given: BTreeMap<(BlobId, u64, u16), Vec<HostId>>,
     shapes: BTreeMap<BlobId, (Shape, OwnerTag)>,
@@ -78,7 +78,7 @@ impl Bridge {
             .route("/v1/uploads/{id}/slots", get(slots))
             .route("/v1/uploads/{id}/more", post(more))
             .route("/v1/uploads/{id}/receipts", put(receipts))
-            .route("/v1/volumes/{id}/root", put(commit))
+            .merge(super::volume::routes())
             .route("/v1/nodes", get(nodes).put(put_nodes))
             .route("/v1/blobs/{id}/layout", get(layout))
             .route("/v1/reports", post(reports))
@@ -129,9 +129,9 @@ impl Bridge {
     }
 
     /// The page of slots that begins at segment number `first`, counted over all blobs.
-    fn page(&self, first: usize) -> SlotPage {
+    fn page(&self, upload: UploadId, first: usize) -> SlotPage {
         let mut books = self.books();
-        let all = books.upload.iter().flat_map(|blob| {
+        let all = books.uploads[&upload].iter().flat_map(|blob| {
             let segments = books.shapes[&blob.blob].0.segments();
             (0..segments).map(|segment| (blob.blob, segment))
         });
@@ -170,6 +170,22 @@ impl Bridge {
         }
     }
 
+    /// Whether every segment of an upload has enough receipts.
+    pub(super) fn is_stored(books: &Books, upload: UploadId) -> bool {
+        let enough = |blob: &BlobRequest| {
+            let (shape, _) = books.shapes[&blob.blob];
+            let class = shape.class();
+            let needed = class.k() + (class.n() - class.k()).div_ceil(2);
+            (0..shape.segments()).all(|segment| {
+                let stored = books.receipts.get(&(blob.blob, segment));
+                let have =
+                    stored.map_or(0, |s| s.iter().filter(|(_, host)| host.is_some()).count());
+                have >= usize::from(needed)
+            })
+        };
+        books.uploads[&upload].iter().all(enough)
+    }
+
     /// Who signed a receipt for shard `index` of a segment.
     fn holder(
         &self,
@@ -187,7 +203,7 @@ impl Bridge {
         Err("a receipt for something else".to_owned())
     }
 
-    fn take_receipts(&self, page: &ReceiptPage) -> Result<(), String> {
+    pub(super) fn take_receipts(&self, page: &ReceiptPage) -> Result<(), String> {
         let mut books = self.books();
         for segment in &page.segments {
             let (shape, _) = books.shapes[&segment.blob];
@@ -251,20 +267,23 @@ async fn plan(
     if usize::from(class.n()) > bridge.hosts.len() {
         return problem(ProblemCode::TooFewHosts, "too few");
     }
+    let upload;
     {
         let mut books = bridge.books();
         for blob in &request.blobs {
             let shape = Shape::new(blob.length, class).unwrap();
             books.shapes.insert(blob.blob, (shape, blob.owner_tag));
         }
-        books.upload = request.blobs;
+        let number = u8::try_from(books.uploads.len() + 1).unwrap();
+        upload = UploadId([number; 16]);
+        books.uploads.insert(upload, request.blobs);
     }
-    let (upload, expires) = (UploadId([1; 16]), now().plus_ms(3_600_000));
+    let expires = now().plus_ms(3_600_000);
     Json(Plan {
         upload,
         expires,
         class,
-        slots: bridge.page(0),
+        slots: bridge.page(upload, 0),
     })
     .into_response()
 }
@@ -274,9 +293,13 @@ struct Cursor {
     cursor: String,
 }
 
-async fn slots(State(bridge): State<Arc<Bridge>>, Query(query): Query<Cursor>) -> Json<SlotPage> {
+async fn slots(
+    State(bridge): State<Arc<Bridge>>,
+    Path(upload): Path<UploadId>,
+    Query(query): Query<Cursor>,
+) -> Json<SlotPage> {
     let first = query.cursor.strip_prefix("at&").unwrap().parse().unwrap();
-    Json(bridge.page(first))
+    Json(bridge.page(upload, first))
 }
 
 async fn more(State(bridge): State<Arc<Bridge>>, Json(request): Json<MoreRequest>) -> Json<More> {
@@ -313,39 +336,6 @@ async fn receipts(State(bridge): State<Arc<Bridge>>, Json(page): Json<ReceiptPag
         Ok(()) => Json(()).into_response(),
         Err(why) => problem(ProblemCode::ReceiptRefused, &why),
     }
-}
-
-async fn commit(State(bridge): State<Arc<Bridge>>, Json(commit): Json<Commit>) -> Response {
-    if let Err(why) = bridge.take_receipts(&commit.receipts) {
-        return problem(ProblemCode::ReceiptRefused, &why);
-    }
-    let mut books = bridge.books();
-    for blob in books.upload.clone() {
-        let (shape, _) = books.shapes[&blob.blob];
-        let needed = shape.class().k() + (shape.class().n() - shape.class().k()).div_ceil(2);
-        for segment in 0..shape.segments() {
-            let stored = books.receipts.get(&(blob.blob, segment));
-            let have = stored.map_or(0, |s| s.iter().filter(|(_, host)| host.is_some()).count());
-            if have < usize::from(needed) {
-                return problem(ProblemCode::TooFewReceipts, "too few");
-            }
-        }
-    }
-    for node in commit.nodes {
-        books.nodes.insert(node.hash, node.body.0);
-    }
-    if !commit
-        .pending
-        .iter()
-        .all(|hash| books.nodes.contains_key(hash))
-    {
-        return problem(ProblemCode::NotFound, "a pending page");
-    }
-    Json(Committed {
-        seq: 1,
-        hash: RootHash::default(),
-    })
-    .into_response()
 }
 
 async fn abandon(State(bridge): State<Arc<Bridge>>) -> Json<()> {

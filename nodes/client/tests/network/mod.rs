@@ -3,6 +3,7 @@
 
 mod bridge;
 mod host;
+mod volume;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -157,8 +157,8 @@ impl Rebase<'_> {
                     self.make_folder(&above, &meta).await?;
                 }
             }
-            let below = kept.names().iter().skip(path.names().len()).cloned();
-            let from = below.fold(Ok(old.clone()), |path, name| path?.join(name));
+            let mut below = kept.names().iter().skip(path.names().len()).cloned();
+            let from = below.try_fold(old.clone(), TreePath::join);
             let from = from.map_err(|_| EditError::NotFound { path: kept.clone() })?;
             self.rename(&from, kept).await?;
         }
@@ -245,7 +245,8 @@ impl<'a> Listing<'a> {
 
     async fn peek(&mut self) -> Result<Option<&Arc<Entry>>, ReadError> {
         if self.page.is_empty() && !self.ended {
-            let page = self.snapshot.list(&self.folder, self.last.as_ref()).await?;
+            let (folder, last) = (&self.folder, self.last.as_ref());
+            let page = self.snapshot.list(folder, last, LIST_MAX).await?;
             self.ended = page.len() < LIST_MAX;
             self.last = page.last().map(|entry| entry.name.clone());
             self.page.extend(page);

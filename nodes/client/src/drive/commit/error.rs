@@ -59,7 +59,7 @@ pub enum CommitError {
     Interrupted,
     /// What stopped all changes that shared a root.
     #[error(transparent)]
-    Shared(Arc<CommitError>),
+    Shared(Arc<Self>),
 }
 
 impl CommitError {

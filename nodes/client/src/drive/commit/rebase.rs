@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use model::crypto::Secret;
 use model::formats::Step;
-use model::formats::tree::{self, Change, EditError, Entry, FileVersion, Kind, Meta, Tree, TreeEdit, TreePath};
+use model::formats::tree::{
+    self, Change, EditError, Entry, FileVersion, Kind, Meta, Tree, TreeEdit, TreePath,
+};
 
 use super::group::Job;
 use super::{CommitError, Intent, Outcome, Refused, Run, mtime};
@@ -257,7 +259,7 @@ fn paths(intent: &Intent) -> Vec<&TreePath> {
         Intent::Put(change) | Intent::Exactly(change) => change.paths().collect(),
         Intent::Folder { path, .. } | Intent::Replace { path, .. } | Intent::Remove(path) => {
             vec![path]
-        },
+        }
     }
 }
 
