@@ -311,6 +311,7 @@ pub struct Commit {
     /// Uploads of this volume that it ends: their blobs are referred to from now on. At most
     /// [`UPLOADS_PER_COMMIT_MAX`](super::limits::UPLOADS_PER_COMMIT_MAX).
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(max_items = 64))]
     pub uploads: Vec<UploadId>,
     /// Pages this root adds, with their bytes.
     #[serde(default)]
