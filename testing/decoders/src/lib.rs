@@ -10,6 +10,7 @@
 pub mod corpus;
 mod disks;
 mod formats;
+mod journal;
 mod json;
 mod segments;
 mod texts;
@@ -31,6 +32,7 @@ pub struct Decoder {
 pub fn all() -> Vec<Decoder> {
     let groups = [
         formats::DECODERS,
+        journal::DECODERS,
         wire::DECODERS,
         json::DECODERS,
         disks::DECODERS,

@@ -104,7 +104,11 @@ impl JournalBlob {
 }
 
 impl JournalRecord {
-    pub(super) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
+    /// The record in the clear, to be sealed; wiped when dropped.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where a list is longer than a reader would take.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
         let mut out = Writer::default();
         match self {
             Self::Start(start) => encode_start(out.u8(1), start)?,
@@ -134,7 +138,11 @@ impl JournalRecord {
         Ok(Zeroizing::new(out.finish()))
     }
 
-    pub(super) fn decode(plain: &[u8]) -> Result<Self, DecodeError> {
+    /// Reads a record that was opened.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(plain: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(plain);
         let input_ref = &mut input;
         let record = match input_ref.u8("kind")? {
