@@ -22,3 +22,4 @@ mod resume;
 mod sockets;
 mod stage;
 mod tree;
+mod writers;

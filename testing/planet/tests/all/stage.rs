@@ -1,9 +1,9 @@
 //! A planet for one test, an owner on it, and the client run to its end within a limit.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Condvar, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -117,13 +117,15 @@ impl Stage {
 
     /// Starts the client.
     pub(crate) fn begin<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Running {
-        let mut command = self.owner.command(args);
-        let told = format!("{command:?}");
-        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running {
-            child: piped.spawn().unwrap(),
-            told,
-        }
+        Running::start(self.owner.command(args))
+    }
+
+    /// Starts the client of another device, whose home is `home`.
+    pub(crate) fn begin_at(&self, home: &Path, args: Vec<OsString>) -> Running {
+        let mut command = Command::new(self.owner.program());
+        command.arg("--home").arg(home).args(args);
+        command.stdin(Stdio::null());
+        Running::start(command)
     }
 
     /// Waits until exactly `hosts` Hosts are online.
@@ -199,6 +201,15 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    fn start(mut command: Command) -> Self {
+        let told = format!("{command:?}");
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self {
+            child: piped.spawn().unwrap(),
+            told,
+        }
+    }
+
     /// Waits for its end, which comes within [`PATIENCE`].
     pub(crate) fn end(self) -> Ran {
         self.end_within(PATIENCE)
