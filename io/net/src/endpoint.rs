@@ -7,9 +7,6 @@ use std::str::FromStr;
 use model::units::{BridgeId, HostId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Addresses of one Host that are tried.
-pub(crate) const ADDRS_MAX: usize = 8;
-
 /// The other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -110,6 +107,8 @@ pub enum BridgeUrlError {
     Path,
 }
 
+/// What is dialled.
+#[cfg(not(target_family = "wasm"))]
 impl BridgeUrl {
     pub(crate) const fn trust(&self) -> Trust {
         self.trust
@@ -122,7 +121,9 @@ impl BridgeUrl {
     pub(crate) const fn port(&self) -> u16 {
         self.port
     }
+}
 
+impl BridgeUrl {
     /// The key the URL pins, if it does.
     #[must_use]
     pub const fn pinned(&self) -> Option<BridgeId> {

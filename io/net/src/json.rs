@@ -7,10 +7,12 @@ use model::wire::limits::JSON_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::call::{Call, CallError, Reply};
+use crate::call::Call;
+use crate::dialer::Dialer;
 use crate::endpoint::Endpoint;
+use crate::error::CallError;
 use crate::payload::Payload;
-use crate::pool::Dialer;
+use crate::reply::Reply;
 
 /// Largest refusal that is read.
 const PROBLEM_BYTES_MAX: usize = 64 * 1024;
@@ -72,7 +74,8 @@ impl Dialer {
         let call = call
             .clone()
             .header(ACCEPT, HeaderValue::from_static("application/json"));
-        self.send(endpoint, &call).await?.json().await
+        // Boxed, so that whoever makes such calls, which are few, need not be large.
+        Box::pin(self.send(endpoint, &call)).await?.json().await
     }
 }
 

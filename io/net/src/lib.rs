@@ -5,34 +5,34 @@
 //! not made. Over it runs HTTP/1.1: [`Listener`] serves a router, [`Dialer`] sends a [`Call`] and
 //! hands back a [`Reply`], [`Dialer::channel`] opens a WebSocket.
 //!
+//! All of that is in `sockets`. A browser has none: there only the client's words exist, and the
+//! app says by a [`Carrier`] how a request travels.
+//!
 //! What must never happen here: TLS below 1.3, plain HTTP beyond loopback, a wait without a
 //! limit, a buffer that grows on a stranger's word.
 
 mod call;
-mod channel;
-mod connect;
-mod door;
+mod carrier;
+mod dialer;
 mod endpoint;
-mod identity;
-mod inbound;
+mod error;
 mod json;
-mod meter;
 mod payload;
-mod pin;
-mod pool;
+mod reply;
 mod sent;
-mod serve;
-mod tls;
+#[cfg(not(target_family = "wasm"))]
+mod sockets;
+mod turns;
 
-pub use axum::Router;
-pub use axum::extract::ConnectInfo;
-pub use call::{Call, CallError, Reply, Step};
-pub use channel::{Channel, ChannelError, ChannelReader, ChannelWriter};
-pub use connect::ConnectError;
+pub use call::Call;
+pub use carrier::{CarriedBody, Carrier, CarryError, Taken};
+pub use dialer::{Dialer, DialerLimits};
 pub use endpoint::{BridgeUrl, BridgeUrlError, Endpoint};
-pub use identity::{Identity, IdentityError};
-pub use inbound::BODY_DRAIN_BYTES_MAX;
-pub use meter::TooSlow;
+pub use error::{CallError, Cause, ConnectError, Step};
 pub use payload::Payload;
-pub use pool::{Dialer, DialerLimits};
-pub use serve::{BindError, Listener, Security, ServeLimits};
+pub use reply::Reply;
+#[cfg(not(target_family = "wasm"))]
+pub use sockets::{
+    BODY_DRAIN_BYTES_MAX, BindError, Channel, ChannelError, ChannelReader, ChannelWriter,
+    ConnectInfo, Identity, IdentityError, Listener, Router, Security, ServeLimits, TooSlow,
+};

@@ -1,12 +1,8 @@
 //! The body of a request: chunks in memory, sent as they are and cheap to send again.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
 
 /// Chunks that are sent one after the other, without copying them together.
 #[derive(Clone, Debug, Default)]
@@ -61,25 +57,13 @@ impl From<Vec<u8>> for Payload {
     }
 }
 
-impl Body for Payload {
-    type Data = Bytes;
-    type Error = Infallible;
+/// The chunks, each taken out.
+impl Iterator for Payload {
+    type Item = Bytes;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let this = self.get_mut();
-        let chunk = this.chunks.pop_front();
-        this.bytes_left -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes_left)
+    fn next(&mut self) -> Option<Bytes> {
+        let chunk = self.chunks.pop_front()?;
+        self.bytes_left -= chunk.len() as u64;
+        Some(chunk)
     }
 }

@@ -1,20 +1,16 @@
 //! Watches a request on its way out: who stops taking it is told from who takes it slowly.
 //!
 //! Handed over means taken by the socket. The kernel is told to take little ahead of the network
-//! (`connect.rs`), so what is handed over follows what the peer takes.
+//! (`sockets/connect.rs`), so what is handed over follows what the peer takes. Without sockets the
+//! carrier says what was taken.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tasks::time::{Instant, timeout_at};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
 
-use crate::call::Step;
+use crate::error::Step;
 
 /// Some of a request waits in buffers after it was handed over, so an answer may take as long as
 /// the request took, but for that reason not longer than this.
@@ -84,7 +80,8 @@ impl Sent {
         }
     }
 
-    fn add(&self, bytes: usize) {
+    /// Takes note of `bytes` more.
+    pub(crate) fn add(&self, bytes: usize) {
         let mut state = self.state();
         let was_complete = state.is_complete();
         state.bytes = state.bytes.saturating_add(bytes as u64);
@@ -130,76 +127,9 @@ impl Watch {
     }
 }
 
-/// A socket that says what it took.
-#[derive(Debug)]
-pub(crate) struct Socket {
-    tcp: TcpStream,
-    sent: Sent,
-}
-
-impl Socket {
-    pub(crate) fn new(tcp: TcpStream) -> Self {
-        let sent = Sent::new();
-        Self { tcp, sent }
-    }
-
-    pub(crate) const fn sent(&self) -> &Sent {
-        &self.sent
-    }
-
-    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes @ 1..)) = written {
-            self.sent.add(bytes);
-        }
-        written
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.note(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        self.note(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::time::sleep;
+    use tasks::time::sleep;
 
     use super::*;
 

@@ -12,6 +12,8 @@ mod block;
 mod choose;
 mod deliver;
 mod error;
+#[cfg(not(target_family = "wasm"))]
+mod file_sink;
 mod get;
 mod layout;
 mod manifest;
@@ -36,11 +38,13 @@ use crate::transfer::{Progress, Transfer};
 pub use deliver::Piece;
 use deliver::Pieces;
 pub use error::DownloadError;
+#[cfg(not(target_family = "wasm"))]
+pub use file_sink::FileSink;
 use layout::{LayoutDesk, LayoutFeed, ReadPlaces};
 pub use manifest::BlobAccess;
 use manifest::ManifestReader;
 use segment::{FetchedBlock, Road, Wanted, fetch_block};
-pub use sink::{FileSink, Sink, StreamSink};
+pub use sink::{Sink, StreamSink};
 
 /// Room for shards beyond those that are needed: late ones, and parity while it is decoded.
 const SPARE_BUFFERS: u64 = 2;

@@ -1,8 +1,12 @@
 //! The owner's files as a filesystem: paths, folders and versions over sealed pages and blobs.
 //!
 //! A [`Drive`] is one device's view of one volume. Each flow has its file: [`join`], `open`,
-//! `upload` (put), `download` (get, cat), `stream` (parts of files), `list` (ls, stat, du), `arrange` (mkdir, mv, cp), `delete`
-//! (rm, purge), `tidy`, `locate` (where), and `commit`, through which every change goes.
+//! `upload` (put), `download` (get, cat), `stream` (parts of files), `list` (ls, stat, du),
+//! `arrange` (mkdir, mv, cp), `delete` (rm, purge), `tidy`, `locate` (where), and `commit`,
+//! through which every change goes.
+//!
+//! What moves local files, and the home that is a folder, are only where there is a file system.
+//! In a browser the rest stands on the app's own [`Storage`] and [`PageCache`].
 //!
 //! What is absent: no plaintext is ever written anywhere but where the owner asked for it; no
 //! root is accepted that a device of the account did not sign or that does not descend from the
@@ -11,21 +15,27 @@
 pub mod arrange;
 mod commit;
 pub mod delete;
+#[cfg(not(target_family = "wasm"))]
 pub mod download;
 mod home;
 pub mod join;
+#[cfg(not(target_family = "wasm"))]
 mod journals;
 pub mod list;
 pub mod locate;
 mod open;
+#[cfg(not(target_family = "wasm"))]
 mod pages;
 mod path;
 mod range;
 mod read;
 pub mod slash;
+mod storage;
 pub mod stream;
 pub mod tidy;
+#[cfg(not(target_family = "wasm"))]
 pub mod unfinished;
+#[cfg(not(target_family = "wasm"))]
 pub mod upload;
 mod watch;
 
@@ -36,5 +46,7 @@ pub use open::{Drive, OpenError};
 pub use path::TypedPath;
 pub use range::{ByteRange, RangeError};
 pub use read::{ReadError, Snapshot, SnapshotWalk};
+#[cfg(not(target_family = "wasm"))]
 pub use shardstore::durable::create_new as create_private_file;
+pub use storage::{Lock, PageCache, Storage};
 pub use watch::{Tally, Watcher};

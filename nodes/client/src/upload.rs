@@ -7,6 +7,8 @@
 //! a [`log`]; another run passes over what is stored, and makes the rest again byte for byte.
 
 mod error;
+#[cfg(not(target_family = "wasm"))]
+mod file_source;
 mod log;
 mod pace;
 mod plan;
@@ -36,13 +38,15 @@ use crate::transfer::window::Window;
 use crate::transfer::{Progress, Transfer};
 pub use error::UploadError;
 pub(crate) use error::ends_upload;
+#[cfg(not(target_family = "wasm"))]
+pub use file_source::EncryptedFile;
 use log::write_down;
 pub use log::{LogError, LogPosition, Logged, LoggedSegment, SegmentLog};
 pub use plan::PlanError;
 use plan::{Place, PlanFeed, check_class};
 use prepare::{Cut, PreparedSegment, prepare};
 use segment::{Road, SentSegment, send_segment};
-pub use source::{BlobSource, Ciphertext, EncryptedFile, InMemory, ReadError};
+pub use source::{BlobSource, Ciphertext, InMemory, ReadError};
 use spare::SpareDesk;
 
 /// Segments in a page of receipts, and at most so many in the commit.

@@ -16,10 +16,12 @@
 //!
 //! The recovery phrase and the keys derived from it for the account itself are never here.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+#[cfg(not(target_family = "wasm"))]
+mod folder;
+
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use model::crypto::{Secret, SigningKey, VolumeKey};
 use model::formats::device_list::DEVICE_LIST_BYTES_MAX;
@@ -27,11 +29,13 @@ use model::formats::root::{ROOT_BYTES_MAX, SignedRoot};
 use model::units::{AccountId, BridgeId, DeviceId, VolumeId};
 use model::wire::api::Session;
 use net::BridgeUrl;
-use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use shardstore::durable;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+use super::storage::{Lock, Storage};
+#[cfg(not(target_family = "wasm"))]
+pub(super) use folder::write_unsynced;
 
 const SETTINGS: &str = "settings.json";
 const KEYS: &str = "keys.json";
@@ -41,10 +45,12 @@ const SESSION: &str = "session.json";
 /// Largest settings, keys or session file that is read.
 const JSON_FILE_BYTES_MAX: u64 = 65_536;
 
-/// A device's folder.
+/// What a device keeps, as a rule in a folder.
 #[derive(Clone, Debug)]
 pub struct Home {
+    /// The folder; elsewhere what errors call the place.
     dir: PathBuf,
+    storage: Arc<dyn Storage>,
 }
 
 /// To whom this device belongs and where it goes.
@@ -147,13 +153,16 @@ pub enum HomeError {
 }
 
 impl Home {
-    /// The home in `dir`, initialised or not.
+    /// The home in `storage`, initialised or not. Errors call it `name`.
     #[must_use]
-    pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+    pub fn over(storage: Arc<dyn Storage>, name: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: name.into(),
+            storage,
+        }
     }
 
-    /// The folder.
+    /// The folder, or what errors call the place.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -165,9 +174,11 @@ impl Home {
     /// [`HomeError::NotInitialised`], or what is wrong with the file.
     pub fn settings(&self) -> Result<Settings, HomeError> {
         let path = self.dir.join(SETTINGS);
-        let settings: Settings = read_json(&path)?.ok_or_else(|| HomeError::NotInitialised {
-            dir: self.dir.clone(),
-        })?;
+        let settings: Settings =
+            self.read_json(SETTINGS)?
+                .ok_or_else(|| HomeError::NotInitialised {
+                    dir: self.dir.clone(),
+                })?;
         match settings.version {
             SETTINGS_VERSION => Ok(settings),
             version => Err(HomeError::Version { path, version }),
@@ -180,9 +191,11 @@ impl Home {
     /// [`HomeError`].
     pub fn keys(&self) -> Result<DeviceKeys, HomeError> {
         let path = self.dir.join(KEYS);
-        let file: KeysFile = read_json(&path)?.ok_or_else(|| HomeError::NotInitialised {
-            dir: self.dir.clone(),
-        })?;
+        let file: KeysFile = self
+            .read_json(KEYS)?
+            .ok_or_else(|| HomeError::NotInitialised {
+                dir: self.dir.clone(),
+            })?;
         let key = |text: &str| {
             let id: DeviceId = text
                 .parse()
@@ -200,12 +213,12 @@ impl Home {
     /// # Errors
     /// [`HomeError::AlreadyInitialised`].
     pub fn expect_empty(&self) -> Result<(), HomeError> {
-        if self.dir.join(SETTINGS).exists() {
-            return Err(HomeError::AlreadyInitialised {
+        match self.read(SETTINGS, JSON_FILE_BYTES_MAX) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) | Err(_) => Err(HomeError::AlreadyInitialised {
                 dir: self.dir.clone(),
-            });
+            }),
         }
-        Ok(())
     }
 
     /// Writes a new account's keys, and then its settings: the home is initialised by the last.
@@ -213,7 +226,10 @@ impl Home {
     /// # Errors
     /// [`HomeError::Write`].
     pub fn initialise(&self, settings: &Settings, keys: &DeviceKeys) -> Result<(), HomeError> {
-        self.make_folder(&self.dir)?;
+        self.storage.make().map_err(|source| HomeError::Write {
+            path: self.dir.clone(),
+            source,
+        })?;
         let hex = |secret: &Secret| DeviceId(*secret.expose()).to_string();
         let file = KeysFile {
             version: SETTINGS_VERSION,
@@ -229,7 +245,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::Read`].
     pub fn root_seen(&self) -> Result<Option<Vec<u8>>, HomeError> {
-        read_limited(&self.dir.join(ROOT_SEEN), ROOT_BYTES_MAX as u64)
+        self.read(ROOT_SEEN, ROOT_BYTES_MAX as u64)
     }
 
     /// Remembers the last root accepted, unless another run of this device saw a newer one.
@@ -253,7 +269,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::Read`].
     pub fn devices_seen(&self) -> Result<Option<Vec<u8>>, HomeError> {
-        read_limited(&self.dir.join(DEVICES_SEEN), DEVICE_LIST_BYTES_MAX as u64)
+        self.read(DEVICES_SEEN, DEVICE_LIST_BYTES_MAX as u64)
     }
 
     /// Remembers the last device list accepted.
@@ -268,78 +284,51 @@ impl Home {
     /// The session of the last run, if it left one. A damaged one counts as none.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
-        read_json(&self.dir.join(SESSION)).ok().flatten()
+        self.read_json(SESSION).ok().flatten()
     }
 
     /// Keeps a session for the next run. It can be had again at any time, so nothing is synced
     /// and failing to keep it is no error.
     pub fn keep_session(&self, session: &Session) {
-        let path = self.dir.join(SESSION);
         let Ok(bytes) = serde_json::to_vec(session) else {
             return;
         };
-        if let Err(error) = write_unsynced(&path, &bytes) {
+        if let Err(error) = self.storage.replace_unsynced(SESSION, &bytes) {
             tracing::debug!(%error, "session not kept");
         }
     }
 
-    /// Waits for and takes the lock that a commit holds; dropping the file releases it.
+    /// Waits for and takes the lock that a commit holds; dropping it releases it.
     ///
     /// # Errors
     /// [`HomeError::Write`].
-    pub fn lock(&self) -> Result<File, HomeError> {
+    pub fn lock(&self) -> Result<Lock, HomeError> {
         self.flock("lock")
     }
 
-    fn flock(&self, name: &str) -> Result<File, HomeError> {
-        let path = self.dir.join(name);
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(durable::MODE_PRIVATE)
-            .open(&path)
-            .and_then(|file| Ok(flock(&file, FlockOperation::LockExclusive).map(|()| file)?));
-        file.map_err(|source| HomeError::Write { path, source })
+    fn flock(&self, name: &str) -> Result<Lock, HomeError> {
+        self.storage.lock(name).map_err(|source| HomeError::Write {
+            path: self.dir.join(name),
+            source,
+        })
     }
 
-    /// Waits for and takes the lock under which journals are looked through.
-    ///
-    /// # Errors
-    /// [`HomeError::Write`].
-    pub fn lock_uploads(&self) -> Result<File, HomeError> {
-        self.flock("uploads.lock")
+    fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, HomeError> {
+        let Some(bytes) = self.read(name, JSON_FILE_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let bytes = Zeroizing::new(bytes);
+        let parsed = serde_json::from_slice(&bytes);
+        parsed.map(Some).map_err(|source| HomeError::Damaged {
+            path: self.dir.join(name),
+            source,
+        })
     }
 
-    /// The folder of the journals, made where it is missing.
-    ///
-    /// # Errors
-    /// [`HomeError::Write`].
-    pub fn uploads_dir(&self) -> Result<PathBuf, HomeError> {
-        let path = self.dir.join("uploads");
-        self.make_folder(&path)?;
-        Ok(path)
-    }
-
-    /// The folder of the page cache.
-    #[must_use]
-    pub fn pages_dir(&self) -> PathBuf {
-        self.dir.join("pages")
-    }
-
-    /// A new file without a name in `spool/`, which goes when it is closed.
-    ///
-    /// # Errors
-    /// [`HomeError::Write`].
-    pub fn spool(&self) -> Result<File, HomeError> {
-        let path = self.dir.join("spool");
-        self.make_folder(&path)?;
-        unnamed_file(&path).map_err(|source| HomeError::Write { path, source })
-    }
-
-    fn make_folder(&self, path: &Path) -> Result<(), HomeError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|source| HomeError::Write {
-            path: path.to_owned(),
+    fn read(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, HomeError> {
+        let read = self.storage.read(name, bytes_max);
+        read.map_err(|source| HomeError::Read {
+            path: self.dir.join(name),
             source,
         })
     }
@@ -353,76 +342,20 @@ impl Home {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
-        let path = self.dir.join(name);
-        durable::replace(&path, bytes).map_err(|source| HomeError::Write { path, source })
+        let written = self.storage.replace(name, bytes);
+        written.map_err(|source| HomeError::Write {
+            path: self.dir.join(name),
+            source,
+        })
     }
-}
-
-/// Opens a file and removes its name at once.
-fn unnamed_file(folder: &Path) -> io::Result<File> {
-    let path = folder.join(format!("{}.part", std::process::id()));
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(durable::MODE_PRIVATE)
-        .open(&path)?;
-    fs::remove_file(&path)?;
-    Ok(file)
-}
-
-/// Replaces a file that may be lost in a crash of the machine, but never be half of itself.
-pub(super) fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(durable::MODE_PRIVATE)
-        .open(&temporary)?;
-    io::Write::write_all(&mut file, bytes)?;
-    Ok(rustix::fs::rename(Path::new(&temporary), path)?)
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, HomeError> {
-    let Some(bytes) = read_limited(path, JSON_FILE_BYTES_MAX)? else {
-        return Ok(None);
-    };
-    let bytes = Zeroizing::new(bytes);
-    let parsed = serde_json::from_slice(&bytes);
-    parsed.map(Some).map_err(|source| HomeError::Damaged {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Reads a file of at most `max` bytes; `None` where there is none.
-fn read_limited(path: &Path, max: u64) -> Result<Option<Vec<u8>>, HomeError> {
-    let failed = |source| HomeError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > max {
-        return Err(failed(io::ErrorKind::FileTooLarge.into()));
-    }
-    Ok(Some(bytes))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::{Mutex, MutexGuard};
 
     use model::formats::root::{Lineage, Root, SEALED_KEYS_BYTES};
     use model::units::{DeviceListHash, NodeHash, UnixMs};
@@ -446,6 +379,56 @@ mod tests {
             device: SigningKey::from_seed(&Secret::new([4; 32])),
             volume: VolumeKey(Secret::new([5; 32])),
         }
+    }
+
+    /// Storage as a browser would bring it.
+    #[derive(Debug, Default)]
+    struct Memory(Mutex<BTreeMap<String, Vec<u8>>>);
+
+    impl Memory {
+        fn files(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+            self.0.lock().unwrap()
+        }
+    }
+
+    impl Storage for Memory {
+        fn make(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn read(&self, name: &str, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+            match self.files().get(name) {
+                Some(bytes) if bytes.len() as u64 > bytes_max => {
+                    Err(io::ErrorKind::FileTooLarge.into())
+                }
+                found => Ok(found.cloned()),
+            }
+        }
+
+        fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+            self.files().insert(name.to_owned(), bytes.to_vec());
+            Ok(())
+        }
+
+        fn replace_unsynced(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+            self.replace(name, bytes)
+        }
+
+        fn lock(&self, _name: &str) -> io::Result<Lock> {
+            Ok(Box::new(()))
+        }
+    }
+
+    #[test]
+    fn a_home_needs_no_folder() {
+        let home = Home::over(Arc::new(Memory::default()), "this browser");
+        home.expect_empty().unwrap();
+        home.initialise(&settings(), &keys()).unwrap();
+        assert_eq!(home.settings().unwrap(), settings());
+        assert_eq!(home.keys().unwrap().volume, keys().volume);
+        home.write(ROOT_SEEN, &vec![0; ROOT_BYTES_MAX + 1]).unwrap();
+        let error = home.root_seen().unwrap_err();
+        assert_eq!(error.to_string(), "this browser/root.seen cannot be read");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use net::{BridgeUrl, ConnectError, Dialer};
 
 use super::home::{DeviceKeys, Home, HomeError, SETTINGS_VERSION, Settings};
 use crate::bridge_api::{BridgeApi, BridgeError, SignInKey};
-use crate::transfer::{Environment, FailureKind, dialer_limits};
+use crate::transfer::{Environment, FailureKind};
 
 /// How often a device list is tried that other devices extend at the same time; each try that
 /// fails let another device in.
@@ -118,15 +118,28 @@ impl JoinError {
 }
 
 impl Contact {
-    /// Asks the Bridge at `url` what it is.
+    /// Asks the Bridge at `url` what it is, over sockets.
     ///
     /// # Errors
-    /// [`JoinError::Reach`], [`JoinError::OtherBridge`] and [`JoinError::Protocol`].
+    /// [`JoinError::Dialer`], and those of [`Self::reach_over`].
+    #[cfg(not(target_family = "wasm"))]
     pub async fn reach(
         url: BridgeUrl,
         environment: Arc<dyn Environment>,
     ) -> Result<Self, JoinError> {
-        let dialer = Dialer::new(dialer_limits()).map_err(JoinError::Dialer)?;
+        let dialer = Dialer::new(crate::transfer::dialer_limits()).map_err(JoinError::Dialer)?;
+        Self::reach_over(dialer, url, environment).await
+    }
+
+    /// Asks the Bridge at `url` what it is.
+    ///
+    /// # Errors
+    /// [`JoinError::Reach`], [`JoinError::OtherBridge`] and [`JoinError::Protocol`].
+    pub async fn reach_over(
+        dialer: Dialer,
+        url: BridgeUrl,
+        environment: Arc<dyn Environment>,
+    ) -> Result<Self, JoinError> {
         let api = BridgeApi::new(dialer.clone(), url.clone(), None, Arc::clone(&environment));
         let about = match api.about().await {
             Ok(about) => about,

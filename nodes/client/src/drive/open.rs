@@ -16,10 +16,12 @@ use net::{ConnectError, Dialer};
 
 use super::commit::Commits;
 use super::home::{DeviceKeys, Home, HomeError, Settings};
-use super::pages::PageCache;
+#[cfg(not(target_family = "wasm"))]
+use super::pages::PageFolder;
 use super::read::{Pages, Snapshot};
+use super::storage::PageCache;
 use crate::bridge_api::{BridgeApi, BridgeError, SignInKey};
-use crate::transfer::{Environment, FailureKind, Transfer, TransferLimits, dialer_limits};
+use crate::transfer::{Environment, FailureKind, Transfer, TransferLimits};
 
 /// Steps of a proof of descent; each at least halves the distance.
 const DESCENT_STEPS_MAX: usize = 256;
@@ -141,13 +143,28 @@ impl OpenError {
 }
 
 impl Drive {
-    /// Opens the volume of `home`. Nothing is sent yet.
+    /// Opens the volume of a `home` that is a folder. Nothing is sent yet.
     ///
     /// # Errors
     /// [`OpenError::Home`] and [`OpenError::Dialer`].
+    #[cfg(not(target_family = "wasm"))]
     pub fn open(home: Home, environment: Arc<dyn Environment>) -> Result<Self, OpenError> {
+        let dialer = Dialer::new(crate::transfer::dialer_limits()).map_err(OpenError::Dialer)?;
+        let pages = Arc::new(PageFolder::new(home.pages_dir()));
+        Self::over(home, pages, dialer, environment)
+    }
+
+    /// Opens the volume of a `home` that is anywhere. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`OpenError::Home`].
+    pub fn over(
+        home: Home,
+        pages: Arc<dyn PageCache>,
+        dialer: Dialer,
+        environment: Arc<dyn Environment>,
+    ) -> Result<Self, OpenError> {
         let (settings, keys) = (home.settings()?, home.keys()?);
-        let dialer = Dialer::new(dialer_limits()).map_err(OpenError::Dialer)?;
         let sign_in = SignInKey {
             bridge: settings.bridge_id,
             account: settings.account,
@@ -161,7 +178,7 @@ impl Drive {
         let limits = TransferLimits::default();
         let transfer = Transfer::new(api.clone(), dialer, Arc::clone(&environment), limits);
         let store = PageStore::new(settings.account, settings.volume, STORE_PAGES_MIN);
-        let pages = Arc::new(Pages::new(store, PageCache::new(home.pages_dir()), api));
+        let pages = Arc::new(Pages::new(store, pages, api));
         Ok(Self {
             home,
             settings,

@@ -1,18 +1,17 @@
 //! Sealed pages on this device's disk, by hash: what was fetched once is not fetched again.
 //!
-//! The cache may be lost or damaged without harm: every page is checked against its hash when it
-//! is read, and a page that fails counts as missing. Nothing here opens a page.
+//! They may be lost or damaged without harm: every page is checked against its hash when it is
+//! read, and a page that fails counts as missing. Nothing here opens a page.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use model::crypto::sha256;
-use model::formats::manifest::SEALED_MANIFEST_PAGE_BYTES_MAX;
 use model::units::NodeHash;
+use tasks::time::SystemTime;
 
 use super::home::write_unsynced;
+use super::storage::PageCache;
 
 /// Bytes of pages kept in one of the 256 folders; 256 MiB in all.
 const FOLDER_BYTES_MAX: u64 = 1 << 20;
@@ -21,37 +20,34 @@ const WEIGH_ONE_IN: u8 = 32;
 
 /// A folder of pages.
 #[derive(Clone, Debug)]
-pub(crate) struct PageCache {
+pub(crate) struct PageFolder {
     dir: PathBuf,
 }
 
-impl PageCache {
-    pub(crate) const fn new(dir: PathBuf) -> Self {
-        Self { dir }
-    }
-
-    /// The page, if it is here and whole.
-    pub(crate) fn get(&self, hash: &NodeHash) -> Option<Vec<u8>> {
+impl PageCache for PageFolder {
+    fn read(&self, hash: &NodeHash, bytes_max: u64) -> Option<Vec<u8>> {
         let path = self.path(hash);
-        let length = fs::metadata(&path).ok()?.len();
-        if length > SEALED_MANIFEST_PAGE_BYTES_MAX as u64 {
+        if fs::metadata(&path).ok()?.len() > bytes_max {
             return None;
         }
-        let bytes = fs::read(&path).ok()?;
-        (sha256(&bytes) == hash.0).then_some(bytes)
+        fs::read(&path).ok()
     }
 
-    /// Keeps a page. Failing to is no error: it can be fetched again.
-    pub(crate) fn put(&self, hash: &NodeHash, bytes: &[u8]) {
+    fn put(&self, hash: &NodeHash, bytes: &[u8]) {
         if let Err(error) = self.try_put(hash, bytes) {
             tracing::debug!(%error, "page not kept");
         }
     }
 
-    /// Forgets a page.
-    pub(crate) fn remove(&self, hash: &NodeHash) {
+    fn remove(&self, hash: &NodeHash) {
         // What is not there is forgotten already.
         let _gone = fs::remove_file(self.path(hash));
+    }
+}
+
+impl PageFolder {
+    pub(crate) const fn new(dir: PathBuf) -> Self {
+        Self { dir }
     }
 
     fn try_put(&self, hash: &NodeHash, bytes: &[u8]) -> io::Result<()> {
@@ -102,6 +98,8 @@ fn trim(folder: &Path, bytes_max: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use model::crypto::sha256;
+
     use super::*;
 
     fn page(byte: u8) -> (NodeHash, Vec<u8>) {
@@ -112,14 +110,15 @@ mod tests {
     #[test]
     fn a_page_is_kept_until_it_is_damaged() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = PageCache::new(folder.path().join("pages"));
+        let kept = PageFolder::new(folder.path().join("pages"));
+        let cache: &dyn PageCache = &kept;
         let (hash, bytes) = page(1);
         assert_eq!(cache.get(&hash), None);
 
         cache.put(&hash, &bytes);
         assert_eq!(cache.get(&hash), Some(bytes));
 
-        write_unsynced(&cache.path(&hash), b"other bytes").unwrap();
+        write_unsynced(&kept.path(&hash), b"other bytes").unwrap();
         assert_eq!(cache.get(&hash), None);
         cache.remove(&hash);
         cache.remove(&hash);

@@ -10,7 +10,7 @@ use model::formats::tree::{
 use model::units::NodeHash;
 use model::wire::limits::NODES_PER_GET_MAX;
 
-use super::pages::PageCache;
+use super::storage::PageCache;
 use crate::bridge_api::{BridgeApi, BridgeError};
 use crate::transfer::FailureKind;
 
@@ -21,7 +21,7 @@ const TRIES_MAX: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct Pages {
     store: Mutex<PageStore>,
-    cache: PageCache,
+    cache: Arc<dyn PageCache>,
     api: BridgeApi,
 }
 
@@ -85,7 +85,7 @@ impl ReadError {
 }
 
 impl Pages {
-    pub(crate) const fn new(store: PageStore, cache: PageCache, api: BridgeApi) -> Self {
+    pub(crate) const fn new(store: PageStore, cache: Arc<dyn PageCache>, api: BridgeApi) -> Self {
         Self {
             store: Mutex::new(store),
             cache,

@@ -6,7 +6,6 @@
 //! have a root of their own: what they may do depends on what stands in the tree.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::wire::limits::{
@@ -18,6 +17,7 @@ use super::pace::Pace;
 use super::send::Sent;
 use super::{CommitError, Intent, Outcome, Run, Wanted};
 use crate::drive::open::{Drive, Head};
+use crate::drive::storage::Lock;
 
 /// Intents that share a root, unless one caller has more.
 const INTENTS_MAX: usize = 8_192;
@@ -232,7 +232,7 @@ impl Drive {
         }
     }
 
-    async fn lock_home(&self) -> Result<File, CommitError> {
+    async fn lock_home(&self) -> Result<Lock, CommitError> {
         let home = self.home.clone();
         let lock = tasks::spawn_blocking(move || home.lock()).await;
         lock.map_err(|_| CommitError::Interrupted)?

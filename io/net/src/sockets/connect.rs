@@ -16,9 +16,14 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::endpoint::{ADDRS_MAX, BridgeUrl, Endpoint, Trust, UrlHost};
-use crate::sent::{Sent, Socket};
-use crate::{pin, tls};
+use super::socket::Socket;
+use super::{pin, tls};
+use crate::endpoint::{BridgeUrl, Endpoint, Trust, UrlHost};
+use crate::error::ConnectError;
+use crate::sent::Sent;
+
+/// Addresses of one Host that are tried.
+const ADDRS_MAX: usize = 8;
 
 /// Head start of each address before the next one is tried as well (RFC 8305).
 const ADDR_HEAD_START: Duration = Duration::from_millis(250);
@@ -31,50 +36,6 @@ const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// A connection whose bytes nobody acknowledges for this long is dead.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNHEARD_MAX: Duration = Duration::from_secs(20);
-
-/// Why no connection was made.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// No address was given or found.
-    #[error("no address to dial")]
-    NoAddress,
-    /// The name could not be looked up.
-    #[error("{name} could not be looked up")]
-    Lookup {
-        /// The name.
-        name: String,
-        /// What the resolver said.
-        #[source]
-        source: io::Error,
-    },
-    /// No address answered; the last failure is the source.
-    #[error("none of {tried} addresses answered")]
-    Tcp {
-        /// Addresses tried.
-        tried: usize,
-        /// The last failure.
-        #[source]
-        source: io::Error,
-    },
-    /// Somebody answered who does not hold the expected key.
-    #[error("the peer does not hold the expected key")]
-    WrongKey,
-    /// The TLS handshake failed.
-    #[error("the tls handshake failed")]
-    Tls(#[source] io::Error),
-    /// The HTTP connection could not be set up.
-    #[error("the http connection could not be set up")]
-    Http(#[source] hyper::Error),
-    /// The peer closed the connection as soon as it was made.
-    #[error("the peer closed the new connection")]
-    Closed,
-    /// It took too long.
-    #[error("no connection within {} ms", after.as_millis())]
-    Timeout {
-        /// The limit.
-        after: Duration,
-    },
-}
 
 /// TLS client configurations: by key, and by the public web's certificates.
 #[derive(Clone)]

@@ -25,14 +25,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connect::{Link, buffered, tune};
-use crate::door::{Admission, Door};
-use crate::identity::Identity;
-use crate::inbound::Inbound;
-use crate::meter::{Meter, Pace};
-use crate::pool::HTTP_BUFFER_BYTES;
-use crate::sent::Socket;
-use crate::tls;
+use super::connect::{Link, buffered, tune};
+use super::door::{Admission, Door};
+use super::identity::Identity;
+use super::inbound::Inbound;
+use super::meter::{Meter, Pace};
+use super::pool::HTTP_BUFFER_BYTES;
+use super::socket::Socket;
+use super::tls;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;

@@ -14,9 +14,10 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::connect::{ConnectError, Link};
+use super::connect::Link;
+use crate::dialer::Dialer;
 use crate::endpoint::Endpoint;
-use crate::pool::Dialer;
+use crate::error::ConnectError;
 
 /// How long the WebSocket handshake may take, and one message to be taken by the socket.
 const STEP_WITHIN: Duration = Duration::from_secs(15);
@@ -99,14 +100,12 @@ impl Dialer {
         headers: &HeaderMap,
     ) -> Result<Channel, ChannelError> {
         let peer = endpoint.to_string();
-        let link =
-            self.connector()
-                .connect(endpoint)
-                .await
-                .map_err(|source| ChannelError::Connect {
-                    peer: peer.clone(),
-                    source,
-                })?;
+        let failed = |source| ChannelError::Connect {
+            peer: peer.clone(),
+            source,
+        };
+        let pool = self.pool().ok_or(ConnectError::NoSockets).map_err(failed)?;
+        let link = pool.connector().connect(endpoint).await.map_err(failed)?;
         let opening = open(link, endpoint, path, headers);
         let socket = timeout(STEP_WITHIN, opening)
             .await

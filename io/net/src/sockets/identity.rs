@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::tls;
+use super::tls;
 
 /// DER of an Ed25519 private key (RFC 8410) up to its 32 bytes of seed.
 const PKCS8_PREFIX: [u8; 16] = [

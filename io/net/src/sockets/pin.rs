@@ -17,8 +17,8 @@ use rustls::{
     SignatureScheme,
 };
 
-use crate::identity::spki;
-use crate::tls;
+use super::identity::spki;
+use super::tls;
 
 /// Peers whose sessions are kept for resumption.
 const SESSIONS_MAX: usize = 1024;

@@ -14,7 +14,7 @@ use model::units::SHARD_BYTES_MAX;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use crate::meter::{Meter, Pace};
+use super::meter::{Meter, Pace};
 
 /// Largest rest of a refused body that is read for the sake of the answer: one shard.
 pub const BODY_DRAIN_BYTES_MAX: u64 = SHARD_BYTES_MAX as u64;
