@@ -29,9 +29,10 @@ const IO_CRATES: [&str; 11] = [
 ];
 
 /// External crates that one crate of ours wraps for all others.
-const WRAPPED: [(&str, &str); 7] = [
+const WRAPPED: [(&str, &str); 8] = [
     ("hyper", "net"),
     ("metrics-exporter-prometheus", "runtime"),
+    ("n0-future", "tasks"),
     ("rcgen", "net"),
     ("rusqlite", "metastore"),
     ("rustls", "net"),

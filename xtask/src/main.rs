@@ -13,6 +13,7 @@ mod test;
 mod tidy;
 mod tools;
 mod vectors;
+mod wasm;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -43,6 +44,8 @@ enum Chore {
     Tidy,
     /// Check that the test vectors are what the scripts beside them make
     Vectors,
+    /// Compile for the browser what its app stands on
+    Wasm(wasm::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Chore::Layers => layers::check(&root).map(|findings| report(&findings)),
         Chore::Tidy => tidy::check(&root).map(|findings| report(&findings)),
         Chore::Vectors => vectors::check(&root).map(|findings| report(&findings)),
+        Chore::Wasm(options) => wasm::run(&root, &options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use ::planet::Programs;
 use anyhow::{Context as _, Result};
 
-use crate::{layers, tidy, tools, vectors};
+use crate::{layers, tidy, tools, vectors, wasm};
 
 pub(crate) fn run(root: &Path) -> Result<bool> {
     tools::install_missing()?;
@@ -28,6 +28,7 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
             ],
         )
     });
+    tally.check("the core in a browser", || wasm::check(root));
     tally.tests(
         root,
         &[

@@ -20,6 +20,16 @@ const BANNED_TEXT: [(&str, &str); 4] = [
     (concat!("FIX", "ME"), "a promise"),
 ];
 
+/// Code that runs in a browser too, and what panics there or does not exist.
+const BROWSER_FOLDER: &str = "nodes/client/src/";
+const BANNED_IN_BROWSERS: [&str; 5] = [
+    "tokio::spawn",
+    "tokio::task",
+    "tokio::time",
+    "tokio_util::",
+    "std::thread",
+];
+
 /// What a test that does not run is marked with.
 const SKIPPED_TEST: &str = concat!("#[ig", "nore");
 
@@ -78,6 +88,9 @@ fn check_source(name: &str, text: &str, findings: &mut Vec<String>) {
     {
         findings.push(format!("{name}:{}: a test that does not run", index + 1));
     }
+    if name.starts_with(BROWSER_FOLDER) {
+        check_browser(name, body, findings);
+    }
     for (index, line) in body.lines().enumerate() {
         let Some(type_name) = declared_type(line) else {
             continue;
@@ -89,6 +102,25 @@ fn check_source(name: &str, text: &str, findings: &mut Vec<String>) {
             let line_number = index + 1;
             findings.push(format!(
                 "{name}:{line_number}: `{type_name}` says nothing; see GLOSSARY"
+            ));
+        }
+    }
+}
+
+/// Clocks, waits and tasks come from `tasks`, which knows what a browser has.
+fn check_browser(name: &str, body: &str, findings: &mut Vec<String>) {
+    let is_clock = |line: &str| {
+        line.contains("std::time::") && (line.contains("Instant") || line.contains("SystemTime"))
+    };
+    for (index, line) in body.lines().enumerate() {
+        if is_clock(line)
+            || BANNED_IN_BROWSERS
+                .iter()
+                .any(|banned| line.contains(banned))
+        {
+            let line_number = index + 1;
+            findings.push(format!(
+                "{name}:{line_number}: not in a browser; `tasks` has what works there"
             ));
         }
     }
@@ -156,6 +188,28 @@ mod tests {
         assert_eq!(
             findings,
             ["a.rs:3: `ShardManager` says nothing; see GLOSSARY"]
+        );
+    }
+
+    #[test]
+    fn what_a_browser_lacks_is_found_where_it_matters() {
+        let code = "//! Doc.\nuse std::time::{Duration, Instant};\nuse std::time::Duration;\n";
+        let mut findings = Vec::new();
+        check_source("io/net/src/a.rs", code, &mut findings);
+        assert_eq!(findings, Vec::<String>::new());
+        check_source("nodes/client/src/a.rs", code, &mut findings);
+        check_source(
+            "nodes/client/src/b.rs",
+            "//! Doc.\ntokio::time::sleep(a);\n",
+            &mut findings,
+        );
+        let places: Vec<_> = findings
+            .iter()
+            .filter_map(|f| f.split(": ").next())
+            .collect();
+        assert_eq!(
+            places,
+            ["nodes/client/src/a.rs:2", "nodes/client/src/b.rs:2"]
         );
     }
 

@@ -90,7 +90,7 @@ pub(crate) fn python() -> Result<PathBuf> {
 }
 
 /// Installs packages of the system, where it is a Debian and we are root.
-fn install_packages(names: &[&str]) -> Result<()> {
+pub(crate) fn install_packages(names: &[&str]) -> Result<()> {
     let wanted = names.join(" and ");
     println!("installing {wanted}");
     for args in [

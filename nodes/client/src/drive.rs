@@ -13,6 +13,13 @@
 //! last one seen; no page is used under another hash than the one asked for.
 
 pub mod arrange;
+#[cfg_attr(
+    target_family = "wasm",
+    expect(
+        dead_code,
+        reason = "only local files are put so far, and a browser has none"
+    )
+)]
 mod commit;
 pub mod delete;
 #[cfg(not(target_family = "wasm"))]

@@ -37,6 +37,7 @@ use crate::transfer::reports::{COURTESY, ReportBook};
 use crate::transfer::window::Window;
 use crate::transfer::{Progress, Transfer};
 pub use error::UploadError;
+#[cfg(not(target_family = "wasm"))]
 pub(crate) use error::ends_upload;
 #[cfg(not(target_family = "wasm"))]
 pub use file_source::EncryptedFile;

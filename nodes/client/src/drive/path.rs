@@ -40,6 +40,7 @@ impl TypedPath {
 ///
 /// # Errors
 /// [`PathError`] for bytes that are no name, and beyond the greatest depth.
+#[cfg(not(target_family = "wasm"))]
 pub(super) fn extend(path: &TreePath, below: &[Vec<u8>]) -> Result<TreePath, PathError> {
     below
         .iter()
