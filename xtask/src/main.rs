@@ -6,9 +6,11 @@
 )]
 
 mod bench;
+mod disasters;
 mod fuzz;
 mod layers;
 mod planet;
+mod signals;
 mod test;
 mod tidy;
 mod tools;
@@ -36,6 +38,8 @@ enum Chore {
     Test,
     /// Measure the figures of docs/benchmarks.md
     Bench(bench::Options),
+    /// Cut the power and kill, again and again, and look for what was acknowledged
+    Disasters(disasters::Options),
     /// Try every decoder on what nobody would send
     Fuzz(fuzz::Options),
     /// Check that dependencies point downwards
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Chore::Planet(options) => planet::run(&root, &options),
         Chore::Test => test::run(&root),
         Chore::Bench(options) => bench::run(&root, &options),
+        Chore::Disasters(options) => disasters::run(&root, &options),
         Chore::Fuzz(options) => fuzz::run(&root, &options),
         Chore::Layers => layers::check(&root).map(|findings| report(&findings)),
         Chore::Tidy => tidy::check(&root).map(|findings| report(&findings)),

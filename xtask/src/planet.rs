@@ -1,15 +1,15 @@
 //! `cargo xtask planet`: a network of one's own on this machine.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
 use ::planet::{Layout, Node, Patience, Planet, PlanetConfig, Programs, stop_left};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+
+use crate::signals;
 
 /// Hosts of a new planet.
 const HOSTS: usize = 8;
@@ -48,7 +48,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     if options.stop {
         return stop(&dir);
     }
-    let interrupted = watch_signals()?;
+    let interrupted = signals::watch()?;
     let hosts = match options.hosts {
         Some(hosts) => hosts,
         None => Layout::hosts_kept(&dir)?.unwrap_or(HOSTS),
@@ -163,27 +163,4 @@ fn print_guide(planet: &mut Planet, options: &Options) {
     if options.detach {
         println!("\nTo end everything: cargo xtask planet --stop --dir {dir}");
     }
-}
-
-/// Turns SIGINT and SIGTERM into a flag, so that nothing is torn off half-way.
-fn watch_signals() -> Result<Arc<AtomicBool>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    let guard = runtime.enter();
-    let mut interrupt = signal(SignalKind::interrupt()).context("watching for Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
-    drop(guard);
-    let flag = Arc::new(AtomicBool::new(false));
-    let interrupted = Arc::clone(&flag);
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        interrupted.store(true, Ordering::Relaxed);
-    });
-    Ok(flag)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use ::planet::Programs;
+use ::planet::disasters::power;
 use anyhow::{Context as _, Result};
 
 use crate::{layers, tidy, tools, vectors, wasm};
@@ -40,8 +41,13 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
         ],
     )?;
     tally.check("vectors", || nothing_found(&vectors::check(root)?));
-    tally.check("release build", || Programs::build(root).map(drop));
+    tally.check("release build", || {
+        Programs::build_with_witness(root).map(drop)
+    });
     tally.tests(root, &["test", "-p", "planet", "--no-fail-fast"])?;
+    if let Some(reason) = power::why_not() {
+        println!("power cuts were not run: {reason}");
+    }
     if tools::has_cargo_deny() {
         // Advisories need a database from outside: `cargo deny check advisories`.
         tally.check("licences, banned crates, sources", || {

@@ -17,8 +17,11 @@ use crate::refusal::chain;
 const ROSTER_AGE_MAX: Duration = Duration::from_secs(10);
 /// Pause after a rebuild; changes meanwhile share the next one.
 const ROSTER_PAUSE_MIN: Duration = Duration::from_millis(100);
-/// At most one part in so many of the time is spent on rebuilding.
+/// At most one part in so many of the time is spent on rebuilding,
 const ROSTER_SHARE: u32 = 50;
+/// but a machine that was busy during one rebuild does not make all uploads wait for long: a Bridge
+/// that just started knows no Hosts before its second.
+const ROSTER_PAUSE_MAX: Duration = Duration::from_secs(1);
 const PRESENCE_PERIOD: Duration = Duration::from_secs(60);
 /// Hosts written in one transaction.
 const PRESENCE_BATCH_MAX: usize = 1_000;
@@ -60,7 +63,8 @@ async fn keep_roster(bridge: Bridge) {
         let roster = bridge.directory().roster();
         metrics::gauge!("xcloud_bridge_join_hosts_online").set(roster.online() as f64);
         metrics::gauge!("xcloud_bridge_join_zones_online").set(roster.zones() as f64);
-        sleep(ROSTER_PAUSE_MIN.max(begun.elapsed() * ROSTER_SHARE)).await;
+        let pause = begun.elapsed() * ROSTER_SHARE;
+        sleep(pause.clamp(ROSTER_PAUSE_MIN, ROSTER_PAUSE_MAX)).await;
         tokio::select! {
             () = bridge.directory().changed() => {}
             () = sleep(ROSTER_AGE_MAX) => {}

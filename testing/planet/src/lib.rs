@@ -5,6 +5,8 @@
 //! however that ends. Nothing here knows what the programs say to each other.
 
 mod ask;
+mod dice;
+pub mod disasters;
 mod keeper;
 mod layout;
 mod left;
@@ -15,6 +17,7 @@ mod owner;
 mod programs;
 
 pub use ask::ask;
+pub use dice::{Dice, noise};
 pub use layout::{HostPlace, Layout};
 pub use left::stop_left;
 pub use link::{Fault, Link};

@@ -26,21 +26,25 @@ impl Programs {
     /// # Errors
     /// When cargo cannot be run or the build fails.
     pub fn build(root: &Path) -> Result<Self> {
+        Self::build_all(root, &["xbridge", "xcore", "xcloud"])
+    }
+
+    /// The same, and the program that [`crate::disasters`] need.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn build_with_witness(root: &Path) -> Result<Self> {
+        Self::build_all(root, &["xbridge", "xcore", "xcloud", "witness"])
+    }
+
+    fn build_all(root: &Path, packages: &[&str]) -> Result<Self> {
         if std::env::var_os(FOLDER_VARIABLE).is_some() {
             return Self::built(root);
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo)
-            .args([
-                "build",
-                "--release",
-                "-p",
-                "xbridge",
-                "-p",
-                "xcore",
-                "-p",
-                "xcloud",
-            ])
+            .args(["build", "--release"])
+            .args(packages.iter().flat_map(|package| ["-p", package]))
             .current_dir(root)
             .status()
             .context("running cargo build")?;
@@ -58,6 +62,20 @@ impl Programs {
             Some(folder) => Self::in_folder(Path::new(&folder)),
             None => Self::in_folder(&target_folder(root).join("release")),
         }
+    }
+
+    /// The program that writes what disasters fall upon, and checks it; it is beside the others.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn witness(&self) -> Result<PathBuf> {
+        let path = self.xcloud.with_file_name("witness");
+        ensure!(
+            path.is_file(),
+            "{} is missing: cargo build --release -p witness",
+            path.display()
+        );
+        Ok(path)
     }
 
     fn in_folder(folder: &Path) -> Result<Self> {

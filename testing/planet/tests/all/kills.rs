@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use planet::Patience;
+use planet::Programs;
+use planet::disasters::Talk;
+use planet::disasters::kills::{self, Kills, Victim};
+use planet::disasters::power::{self, PowerCuts};
 use serde_json::Value;
 
 use crate::compare::assert_same;
-use crate::stage::{Dice, PATIENCE, Stage, kill, noise, number, wait_until, write};
+use crate::stage::{Dice, Stage, Turn, kill, noise, number, wait_until, write};
 
 const HOSTS: usize = 9;
 /// Latest moment of a kill, about the length of one upload, in milliseconds.
@@ -28,27 +31,43 @@ fn the_client_is_killed() {
     });
 }
 
+/// `cargo xtask disasters --bridge-kills 1000` plays more of them.
 #[test]
-fn the_bridge_is_killed() {
-    many_rounds(2, |stage, _client, _dice| {
-        stage.planet.bridge().kill();
-        let patience = Patience::within(PATIENCE);
-        stage.planet.start_bridge(patience).unwrap();
-    });
+fn the_bridge_is_killed_under_load() {
+    kills_under_load(Victim::Bridge);
 }
 
+/// `cargo xtask disasters --host-kills 1000` plays more of them.
 #[test]
-fn hosts_are_killed() {
-    many_rounds(3, |stage, _client, dice| {
-        let host = usize::try_from(dice.below(HOSTS as u64)).unwrap();
-        stage.planet.hosts()[host].kill();
-        stage.planet.hosts()[(host + 4) % HOSTS].kill();
+fn hosts_are_killed_under_load() {
+    kills_under_load(Victim::Host);
+}
+
+/// `cargo xtask disasters --power-cuts 1000` plays more of them.
+#[test]
+fn the_power_is_cut() {
+    if let Some(reason) = power::why_not() {
+        println!("NOT RUN: {reason}");
+        return;
+    }
+    let _turn = Turn::wait();
+    in_kept_folder(|programs, dir, talk| {
+        let (cycles, seed) = (number("PLANET_POWER_CUTS", 20), number("PLANET_SEED", 1));
+        let cuts = PowerCuts {
+            programs,
+            dir,
+            cycles,
+            seed,
+        };
+        let score = power::run(&cuts, talk)?;
+        assert!(score.shards > cycles && score.commits > cycles, "{score}");
+        Ok(score.to_string())
     });
 }
 
 #[test]
 fn everybody_is_killed_at_once() {
-    many_rounds(4, |stage, client, _dice| {
+    many_rounds(2, |stage, client, _dice| {
         kill(client);
         stage.planet.bridge().kill();
         stage.planet.hosts().iter_mut().for_each(planet::Node::kill);
@@ -77,6 +96,38 @@ fn a_killed_download_leaves_a_whole_file_or_none() {
     }
     stage.done(get);
     assert_same(&file, &folder.join("file"));
+}
+
+fn kills_under_load(victim: Victim) {
+    let _turn = Turn::wait();
+    in_kept_folder(|programs, dir, talk| {
+        let (cycles, seed) = (number("PLANET_KILLS", 25), number("PLANET_SEED", 1));
+        let kills = Kills {
+            programs,
+            dir,
+            victim,
+            cycles,
+            seed,
+        };
+        let score = kills::run(&kills, talk)?;
+        assert!(score.acknowledged > cycles && score.honoured > 0, "{score}");
+        Ok(score.to_string())
+    });
+}
+
+/// Plays disasters in a folder that stays if something is lost.
+fn in_kept_folder(play: impl FnOnce(Programs, PathBuf, &mut Talk<'_>) -> anyhow::Result<String>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = tempfile::tempdir().unwrap();
+    let mut talk = Talk {
+        give_up: &|| false,
+        progress: &mut |_score| {},
+    };
+    let programs = Programs::built(&root).unwrap();
+    match play(programs, folder.path().to_owned(), &mut talk) {
+        Ok(score) => println!("{score}"),
+        Err(error) => panic!("{error:?}; kept: {}", folder.keep().display()),
+    }
 }
 
 /// Rounds of an upload with a disaster at some moment of it.

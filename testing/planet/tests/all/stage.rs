@@ -8,6 +8,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+pub(crate) use planet::{Dice, noise};
 use planet::{Owner, Patience, Planet, PlanetConfig, Programs};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -40,10 +41,10 @@ static STAGES: Mutex<usize> = Mutex::new(0);
 static STAGE_FREE: Condvar = Condvar::new();
 
 /// One of the planets at a time.
-struct Turn;
+pub(crate) struct Turn;
 
 impl Turn {
-    fn wait() -> Self {
+    pub(crate) fn wait() -> Self {
         let stages = STAGES.lock().unwrap();
         let full = |stages: &mut usize| *stages >= STAGES_MAX;
         *STAGE_FREE.wait_while(stages, full).unwrap() += 1;
@@ -292,39 +293,6 @@ pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) {
     }
     let mut file = fs::File::create(path).unwrap();
     std::io::Write::write_all(&mut file, content.as_ref()).unwrap();
-}
-
-/// The same `bytes` bytes for the same seed, unlike any others.
-pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut dice = Dice::new(seed);
-    let mut out = Vec::with_capacity(bytes + 8);
-    while out.len() < bytes {
-        out.extend_from_slice(&dice.next().to_le_bytes());
-    }
-    out.truncate(bytes);
-    out
-}
-
-/// A small generator of random numbers (splitmix64).
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`.
-    pub(crate) const fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
 }
 
 /// A number from the environment, for longer runs.
