@@ -10,6 +10,7 @@ mod disasters;
 mod fuzz;
 mod layers;
 mod planet;
+mod profile;
 mod signals;
 mod test;
 mod tidy;
@@ -38,6 +39,8 @@ enum Chore {
     Test,
     /// Measure the figures of docs/benchmarks.md
     Bench(bench::Options),
+    /// Show where the time of one flow goes
+    Profile(profile::Options),
     /// Cut the power and kill, again and again, and look for what was acknowledged
     Disasters(disasters::Options),
     /// Try every decoder on what nobody would send
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Chore::Planet(options) => planet::run(&root, &options),
         Chore::Test => test::run(&root),
         Chore::Bench(options) => bench::run(&root, &options),
+        Chore::Profile(options) => profile::run(&root, &options),
         Chore::Disasters(options) => disasters::run(&root, &options),
         Chore::Fuzz(options) => fuzz::run(&root, &options),
         Chore::Layers => layers::check(&root).map(|findings| report(&findings)),

@@ -1,12 +1,15 @@
 //! What the checks need beside cargo: found, or installed and said so.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
 /// What the scripts that make test vectors import.
 const PYTHON_PACKAGE: &str = "cryptography";
+
+/// The peer whose figures are aims of ours.
+const TAHOE: &str = "tahoe-lafs==1.20.*";
 
 pub(crate) fn install_missing() -> Result<()> {
     for (component, args) in [
@@ -72,21 +75,58 @@ pub(crate) fn python() -> Result<PathBuf> {
             "installing {PYTHON_PACKAGE} for python into {}",
             folder.display()
         );
-        let made = Command::new(&system)
-            .args(["-m", "venv"])
-            .arg(&folder)
-            .status()?;
-        ensure!(
-            made.success(),
-            "no python environment in {}",
-            folder.display()
-        );
-        let pip = Command::new(&own)
-            .args(["-m", "pip", "install", "-q", PYTHON_PACKAGE])
-            .status()?;
-        ensure!(pip.success(), "{PYTHON_PACKAGE} not installed");
+        environment(&system, &folder, PYTHON_PACKAGE)?;
     }
     Ok(own)
+}
+
+/// Tahoe-LAFS for the bench with peers, in the target folder.
+pub(crate) fn tahoe() -> Result<PathBuf> {
+    let folder = crate::target_folder(&crate::workspace_root()).join("tahoe");
+    let program = folder.join("bin/tahoe");
+    if !runs(Command::new(&program).arg("--version")) {
+        println!("installing {TAHOE} into {}", folder.display());
+        let system = PathBuf::from("python3");
+        if !runs(Command::new(&system).args(["-c", "import ensurepip"])) {
+            install_packages(&["python3", "python3-venv"])?;
+        }
+        environment(&system, &folder, TAHOE)?;
+    }
+    Ok(program)
+}
+
+/// restic for the bench with peers.
+pub(crate) fn install_restic() -> Result<()> {
+    if runs(Command::new("restic").arg("version")) {
+        return Ok(());
+    }
+    install_packages(&["restic"])
+}
+
+/// perf for profiles: the kernel's own profiler.
+pub(crate) fn install_perf() -> Result<()> {
+    if runs(Command::new("perf").arg("--version")) {
+        return Ok(());
+    }
+    install_packages(&["linux-perf"])
+}
+
+/// Makes a Python environment in `folder` with `package` in it.
+fn environment(python: &PathBuf, folder: &Path, package: &str) -> Result<()> {
+    let made = Command::new(python)
+        .args(["-m", "venv"])
+        .arg(folder)
+        .status()?;
+    ensure!(
+        made.success(),
+        "no python environment in {}",
+        folder.display()
+    );
+    let pip = Command::new(folder.join("bin/python3"))
+        .args(["-m", "pip", "install", "-q", package])
+        .status()?;
+    ensure!(pip.success(), "{package} not installed");
+    Ok(())
 }
 
 /// Installs packages of the system, where it is a Debian and we are root.

@@ -9,13 +9,17 @@ use rustix::process::Pid;
 /// A shell that leads the group and waits for the end of its standard input, which only this
 /// process holds open: the system closes it when this process ends.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub struct Keeper {
     shell: Child,
     group: i32,
 }
 
 impl Keeper {
-    pub(crate) fn start() -> Result<Self> {
+    /// Starts the shell.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn start() -> Result<Self> {
         let shell = Command::new("sh")
             .args(["-c", "read -r _; kill -9 0"])
             .stdin(Stdio::piped())
@@ -29,7 +33,8 @@ impl Keeper {
     }
 
     /// The group for processes that must not outlive this one.
-    pub(crate) const fn group(&self) -> i32 {
+    #[must_use]
+    pub const fn group(&self) -> i32 {
         self.group
     }
 }

@@ -148,7 +148,10 @@ fn read(dir: &Path) -> Result<Option<Ports>> {
 }
 
 /// Ports nobody listens on; all are held before any is let go, so none comes twice.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
+///
+/// # Errors
+/// When there are none.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     let held: Vec<_> = (0..count)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<Result<_, _>>()?;

@@ -18,7 +18,8 @@ mod programs;
 
 pub use ask::ask;
 pub use dice::{Dice, noise};
-pub use layout::{HostPlace, Layout};
+pub use keeper::Keeper;
+pub use layout::{HostPlace, Layout, free_ports};
 pub use left::stop_left;
 pub use link::{Fault, Link};
 pub use network::{Patience, Planet, PlanetConfig};

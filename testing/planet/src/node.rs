@@ -31,7 +31,10 @@ pub struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(name: &str, program: &Path, log: PathBuf, group: i32) -> Self {
+    /// A program that is not started yet, in the process group `group`; 0 is one of its own,
+    /// which outlives us.
+    #[must_use]
+    pub fn new(name: &str, program: &Path, log: PathBuf, group: i32) -> Self {
         let (name, program) = (name.to_owned(), program.to_owned());
         Self {
             name,
@@ -43,7 +46,9 @@ impl Node {
         }
     }
 
-    pub(crate) fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+    /// The same with further arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
     }

@@ -80,6 +80,18 @@ pub(crate) async fn check(file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Prints what the pages of the owner with these settings take.
+pub(crate) async fn page_bytes(file: &Path, settings: &Path) -> Result<()> {
+    let settings: serde_json::Value = serde_json::from_slice(&std::fs::read(settings)?)?;
+    let account = settings["account"]
+        .as_str()
+        .context("no account in the settings")?;
+    let account: AccountId = account.parse()?;
+    let usage = open(file)?.read(move |tx| tx.usage(&account)).await?;
+    println!("{}", usage.node_bytes);
+    Ok(())
+}
+
 /// The number of the current root; an error where any root or page up to it is not what was
 /// written.
 fn whole_history(tx: &dyn Tx, volume: u64) -> Result<Result<u64>, StoreError> {

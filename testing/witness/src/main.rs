@@ -43,6 +43,13 @@ enum What {
         /// The database's file
         database: PathBuf,
     },
+    /// Print the bytes of an owner's pages, whatever their state
+    PageBytes {
+        /// The database's file
+        database: PathBuf,
+        /// The owner's settings
+        settings: PathBuf,
+    },
     /// Check that every Host of a planet that does not run keeps what the Bridge has receipts for
     Receipts {
         /// The planet's folder
@@ -57,6 +64,7 @@ async fn main() -> Result<()> {
         What::CheckShards { store } => shards::check(&store),
         What::WriteRoots { database } => database::write(&database).await,
         What::CheckRoots { database } => database::check(&database).await,
+        What::PageBytes { database, settings } => database::page_bytes(&database, &settings).await,
         What::Receipts { planet } => receipts::check(&planet).await,
     }
 }
