@@ -154,7 +154,13 @@ impl Campaign<'_> {
         let give_up = talk.give_up;
         while self.score.cycles < self.kills.cycles && !give_up() {
             let began = Instant::now();
-            self.cycle(give_up)?;
+            if let Err(error) = self.cycle(give_up) {
+                if !give_up() {
+                    return Err(error);
+                }
+                // Everybody is needed once more, since the owners read everything back.
+                return self.planet.start(Patience::within(WITHIN));
+            }
             self.score.cycle.add(began.elapsed());
             self.score.cycles += 1;
             if self.score.cycles.is_multiple_of(AUDIT_EVERY) {
