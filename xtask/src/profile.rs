@@ -5,7 +5,7 @@ mod shares;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ::planet::Node;
@@ -76,14 +76,17 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         &back,
     ]);
     files::empty_folder(&back)?;
+    // A copy, so that no other client on this machine is taken for ours.
+    let client = stage.dir.join("xcloud");
+    fs::copy(stage.owner.program(), &client)?;
     if matches!(options.flow, Flow::Upload | Flow::SmallUp) {
-        sample(&put, &record)?;
+        sample((&client, &put), &record)?;
     } else {
         done(&put)?;
-        sample(&get, &record)?;
+        sample((&client, &get), &record)?;
         files::ensure_same(&local, &back.join("local"))?;
     }
-    let shares = count(&mut stage, &record)?;
+    let shares = count(&mut stage, &client, &record)?;
     let name = options.flow.to_possible_value();
     let name = name.as_ref().map_or("", |name| name.get_name());
     shares.tell(name, options.symbols);
@@ -91,8 +94,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     Ok(true)
 }
 
-/// Runs `command` with every process of the machine watched.
-fn sample(command: &Command, record: &Path) -> Result<()> {
+/// Runs `command` by the program `client`, with every process of the machine watched.
+fn sample((client, command): (&Path, &Command), record: &Path) -> Result<()> {
     let mut perf = Command::new("perf");
     perf.args([
         "record",
@@ -106,7 +109,7 @@ fn sample(command: &Command, record: &Path) -> Result<()> {
     ])
     .arg(record)
     .arg("--")
-    .arg(command.get_program())
+    .arg(client)
     .args(command.get_args())
     .stdin(Stdio::null());
     let status = perf.status().context("running perf")?;
@@ -123,9 +126,9 @@ fn done(command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// Sorts the samples by party: the Bridge and the Hosts are known, the client is whoever ran its
-/// program.
-fn count(stage: &mut Stage, record: &Path) -> Result<Shares> {
+/// Sorts the samples by party: the Bridge and the Hosts are known, the client is whoever ran the
+/// program `client`.
+fn count(stage: &mut Stage, client: &Path, record: &Path) -> Result<Shares> {
     let output = Command::new("perf")
         .args(["script", "--no-inline", "-F", "pid,ip,sym,dso", "-i"])
         .arg(record)
@@ -142,10 +145,9 @@ fn count(stage: &mut Stage, record: &Path) -> Result<Shares> {
     let samples: Vec<Sample<'_>> = text.lines().filter_map(Sample::parse).collect();
     let bridge = stage.planet.bridge().pid();
     let hosts: BTreeSet<i32> = stage.planet.hosts().iter().filter_map(Node::pid).collect();
-    let program: PathBuf = stage.owner.program().to_owned();
     let of_client = samples
         .iter()
-        .filter(|sample| Path::new(sample.object) == program);
+        .filter(|sample| Path::new(sample.object) == client);
     let clients: BTreeSet<i32> = of_client.map(|sample| sample.pid).collect();
     let mut shares = Shares::default();
     for sample in &samples {

@@ -114,7 +114,7 @@ pub(crate) fn install_perf() -> Result<()> {
 /// Makes a Python environment in `folder` with `package` in it.
 fn environment(python: &PathBuf, folder: &Path, package: &str) -> Result<()> {
     let made = Command::new(python)
-        .args(["-m", "venv"])
+        .args(["-m", "venv", "--clear"])
         .arg(folder)
         .status()?;
     ensure!(

@@ -22,7 +22,11 @@ pub(super) struct Sample<'a> {
 }
 
 /// What the time went into, and words that its symbols have; the first that fits counts.
-const PURPOSES: [(&str, &[&str]); 11] = [
+const PURPOSES: [(&str, &[&str]); 12] = [
+    (
+        "seeds of random numbers (AWS-LC)",
+        &["jent_", "rol64", "xoshiro128", "uint32rotl", "ptr_to_le32"],
+    ),
     (
         "SHA-256",
         &["sha256", "sha2::", "sha_ni", "erasure::hash", "sha512"],
