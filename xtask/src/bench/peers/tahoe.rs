@@ -151,7 +151,8 @@ impl Grid {
             let statuses = welcome.split("\"connection_status\"").skip(1);
             let connected = statuses.filter(|rest| {
                 rest.trim_start_matches([':', ' ', '"'])
-                    .starts_with("Connect")
+                    .to_lowercase()
+                    .starts_with("connect")
             });
             if connected.count() >= NODES {
                 return Ok(());
