@@ -62,7 +62,12 @@ async fn grow(store: Store, volume: u64) -> Result<()> {
 pub(crate) async fn check(file: &Path) -> Result<()> {
     let store = open(file)?;
     let mut acknowledged = BTreeMap::new();
-    for [volume, seq] in crate::acknowledged()? {
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        let numbers = line.split_once(' ').and_then(|(volume, seq)| {
+            Some((volume.parse::<u64>().ok()?, seq.parse::<u64>().ok()?))
+        });
+        let (volume, seq) = numbers.with_context(|| format!("`{line}` is no acknowledgement"))?;
         let highest = acknowledged.entry(volume).or_insert(seq);
         *highest = seq.max(*highest);
     }

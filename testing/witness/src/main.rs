@@ -9,7 +9,7 @@ mod shards;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -23,6 +23,14 @@ struct Cli {
 enum What {
     /// Store shards until killed; print the number of each that is durable
     WriteShards {
+        /// The store's folder
+        store: PathBuf,
+        /// Number of the first shard
+        first: u64,
+    },
+    /// The same, and delete most of them, and rewrite sparse logs all the while; `?N` says that a
+    /// shard is about to be deleted, `-N` that it is
+    ChurnShards {
         /// The store's folder
         store: PathBuf,
         /// Number of the first shard
@@ -61,28 +69,11 @@ enum What {
 async fn main() -> Result<()> {
     match Cli::parse().what {
         What::WriteShards { store, first } => shards::write(&store, first).await,
+        What::ChurnShards { store, first } => shards::churn(&store, first).await,
         What::CheckShards { store } => shards::check(&store),
         What::WriteRoots { database } => database::write(&database).await,
         What::CheckRoots { database } => database::check(&database).await,
         What::PageBytes { database, settings } => database::page_bytes(&database, &settings).await,
         What::Receipts { planet } => receipts::check(&planet).await,
     }
-}
-
-/// The numbers on each line of standard input, `N` of them.
-fn acknowledged<const N: usize>() -> Result<Vec<[u64; N]>> {
-    let mut found = Vec::new();
-    for line in std::io::stdin().lines() {
-        let line = line?;
-        let numbers: Vec<u64> = line
-            .split(' ')
-            .map(str::parse)
-            .collect::<Result<_, _>>()
-            .with_context(|| format!("`{line}` is no acknowledgement"))?;
-        let Ok(numbers) = numbers.try_into() else {
-            bail!("`{line}` is no acknowledgement");
-        };
-        found.push(numbers);
-    }
-    Ok(found)
 }
