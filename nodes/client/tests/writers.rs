@@ -13,5 +13,4 @@ mod writers {
     mod day;
     mod races;
     mod shared;
-    mod versions;
 }

@@ -24,7 +24,6 @@ mod limits;
 mod metered;
 mod proof;
 mod refusal;
-mod speak;
 mod status;
 mod ticket;
 mod upkeep;
