@@ -1,9 +1,9 @@
 //! The owner's files as a filesystem: paths, folders and versions over sealed pages and blobs.
 //!
 //! A [`Drive`] is one device's view of one volume. Each flow has its file: [`join`], `open`,
-//! `upload` (put), `download` (get, cat), `stream` (parts of files), `list` (ls, stat, du),
-//! `arrange` (mkdir, mv, cp), `delete` (rm, purge), `tidy`, `locate` (where), and `commit`,
-//! through which every change goes.
+//! `upload` (put), `download` (get, cat), `file` and `stream` (one file from anywhere, parts of
+//! one to anywhere), `list` (ls, stat, du), `arrange` (mkdir, mv, cp), `delete` (rm, purge),
+//! `tidy`, `locate` (where), and `commit`, through which every change goes.
 //!
 //! What moves local files, and the home that is a folder, are only where there is a file system.
 //! In a browser the rest stands on the app's own [`Storage`] and [`PageCache`].
@@ -24,6 +24,7 @@ mod commit;
 pub mod delete;
 #[cfg(not(target_family = "wasm"))]
 pub mod download;
+mod file;
 mod home;
 pub mod join;
 #[cfg(not(target_family = "wasm"))]
@@ -47,6 +48,7 @@ pub mod upload;
 mod watch;
 
 pub use commit::CommitError;
+pub use file::{NewContent, NewFile, PutFileError};
 pub use home::{DeviceKeys, Home, HomeError, Settings};
 pub use model::formats::tree::PathError;
 pub use open::{Drive, OpenError};

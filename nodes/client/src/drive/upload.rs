@@ -23,6 +23,7 @@ use model::formats::tree::{PathError, TreePath};
 use tokio::sync::mpsc;
 
 use super::commit::{CommitError, Committer, Intent, Outcome, Wanted};
+use super::file::PutFileError;
 use super::home::HomeError;
 use super::journals::JournalFile;
 use super::open::{Drive, OpenError};
@@ -122,6 +123,19 @@ pub enum PutError {
     Interrupted,
 }
 
+impl From<PutFileError> for PutError {
+    fn from(error: PutFileError) -> Self {
+        match error {
+            PutFileError::Open(source) => source.into(),
+            PutFileError::Read(source) => source.into(),
+            PutFileError::IsFolder { .. } | PutFileError::TooLong { .. } => Self::Stdin,
+            PutFileError::FolderNeeded { path } => Self::FolderNeeded { path },
+            PutFileError::Store(source) => source.into(),
+            PutFileError::Commit(source) => source.into(),
+        }
+    }
+}
+
 impl PutError {
     /// What kind of failure it is.
     #[must_use]
@@ -198,7 +212,7 @@ impl Drive {
             watcher: Arc::clone(watcher),
         };
         if request.locals.iter().any(|local| local.as_os_str() == "-") {
-            return self.put_stdin(&request, &put, head).await;
+            return Box::pin(self.put_stdin(&request, &put, head)).await;
         }
         let sources = self.sources(&request, &put, &head).await?;
         let committer = self.committer(head);

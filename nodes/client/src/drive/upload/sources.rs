@@ -5,14 +5,15 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use model::formats::tree::{Kind, Name, PathError, TreePath};
+use model::formats::tree::{Name, PathError};
 
 use super::compose::Origin;
 use super::walk::Walk;
 use super::{Intent, Put, PutError, PutRequest};
+use crate::drive::file::{folders_above, occupant};
 use crate::drive::open::{Drive, Head};
 use crate::drive::read::Snapshot;
-use crate::drive::slash::{Destination, Occupant, Placement, Source, ends_in_slash, place};
+use crate::drive::slash::{Destination, Placement, Source, ends_in_slash, place};
 use crate::drive::upload::WalkError;
 
 /// What a `put` starts from.
@@ -79,45 +80,6 @@ impl Drive {
         sources.folders = folders_above(&snapshot, remote, folder_needed).await?;
         Ok(sources)
     }
-}
-
-/// What stands at `path`.
-pub(super) async fn occupant(snapshot: &Snapshot, path: &TreePath) -> Result<Occupant, PutError> {
-    Ok(
-        match snapshot
-            .find(path)
-            .await?
-            .as_deref()
-            .map(|entry| &entry.kind)
-        {
-            None => Occupant::Nothing,
-            Some(Kind::Folder(_)) => Occupant::Folder,
-            Some(Kind::File(_) | Kind::Symlink(_)) => Occupant::File,
-        },
-    )
-}
-
-/// Intents for the folders above `path` that are missing, and for itself where it is needed.
-pub(super) async fn folders_above(
-    snapshot: &Snapshot,
-    path: &TreePath,
-    itself: bool,
-) -> Result<Vec<Intent>, PutError> {
-    let first = if itself {
-        Some(path.clone())
-    } else {
-        path.parent()
-    };
-    let mut missing = Vec::new();
-    for path in std::iter::successors(first, TreePath::parent) {
-        match occupant(snapshot, &path).await? {
-            Occupant::Nothing => missing.push(Intent::Folder { path, meta: None }),
-            Occupant::File => return Err(PutError::FolderNeeded { path }),
-            Occupant::Folder => break,
-        }
-    }
-    missing.reverse();
-    Ok(missing)
 }
 
 fn look_at(local: &Path) -> io::Result<Source> {

@@ -7,21 +7,16 @@ use std::io::{self, Read, Seek as _, Write as _};
 use std::path::PathBuf;
 
 use model::crypto::{FileCipher, Secret};
-use model::formats::tree::{BlobSlice, Change, Content, FileVersion, Meta};
-use model::units::{BlobId, INLINE_BYTES_MAX};
+use model::units::INLINE_BYTES_MAX;
 
-use super::sources::{folders_above, occupant};
 use super::{Put, PutError, PutReport, PutRequest};
-use crate::drive::commit::{Intent, Outcome, Wanted, mtime};
+use crate::drive::commit::CommitError;
+use crate::drive::file::{NewContent, NewFile, PutFileError};
 use crate::drive::open::{Drive, Head};
-use crate::drive::read::Snapshot;
-use crate::drive::slash::Occupant;
-use crate::upload::{BlobSource, Ciphertext, ReadError, StagedUpload, StoreRequest, Uploader};
+use crate::upload::{Ciphertext, ReadError};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
-/// What a file is given that comes without permissions.
-const MODE: u32 = 0o644;
 
 /// What came in.
 enum Input {
@@ -36,15 +31,11 @@ impl Drive {
         put: &Put,
         head: Head,
     ) -> Result<PutReport, PutError> {
-        let snapshot = Snapshot::new(head.tree.clone(), std::sync::Arc::clone(&self.pages));
         let path = &request.remote.path;
         if request.locals.len() != 1 || request.remote.slash {
             return Err(PutError::Stdin);
         }
-        if occupant(&snapshot, path).await? == Occupant::Folder {
-            return Err(PutError::Stdin);
-        }
-        let mut intents = folders_above(&snapshot, path, false).await?;
+        let folders = self.place_of_file(path, &head).await?;
         let secret = self.draw_secret();
         let spool = self.home.spool()?;
         let key = secret.clone();
@@ -52,87 +43,39 @@ impl Drive {
         let input = input.await.map_err(|_| PutError::Interrupted)??;
         put.tally.files_found.add(1);
         put.tally.all_found.add(1);
-        let mut report = PutReport {
-            stored: 1,
-            ..PutReport::default()
-        };
-        let (content, upload) = match input {
-            Input::Tiny(bytes) => {
-                report.bytes = bytes.len() as u64;
-                (Content::Inline(bytes), None)
-            }
+        let (bytes, content) = match input {
+            Input::Tiny(bytes) => (bytes.len() as u64, NewContent::Tiny(bytes)),
             Input::Spooled { file, length } => {
-                report.bytes = length;
-                let (slice, upload) = self.store_spool(file, length, secret, put).await?;
-                report.class = Some(upload.class);
-                (Content::Blob(slice), Some(upload))
+                put.tally.bytes_found.add(length);
+                let content = Box::new(Spooled(file));
+                let content = NewContent::Long {
+                    length,
+                    secret,
+                    content,
+                };
+                (length, content)
             }
         };
-        let meta = Meta {
-            mode: MODE,
-            mtime: mtime(self.environment.now()),
-            ..Meta::default()
-        };
-        let file = FileVersion {
-            sha256: None,
-            content,
-        };
-        intents.push(Intent::Put(Change::PutFile {
+        let file = NewFile {
             path: path.clone(),
-            meta,
-            file,
-        }));
-        let wanted = Wanted { intents, upload };
-        let Outcome { refused, .. } = self.committer(head).commit(wanted).await?;
-        report.stored -= u64::from(!refused.is_empty());
-        report.refuse(put, refused);
+            content,
+            class: put.class,
+        };
+        let mut report = PutReport::default();
+        let putting = self.put_file_into(head, folders, file, &put.tally.transfer);
+        match putting.await {
+            Ok(class) => {
+                report = PutReport {
+                    stored: 1,
+                    bytes,
+                    class,
+                    ..report
+                }
+            }
+            Err(PutFileError::Commit(CommitError::Edit(error))) => report.fail(put, path, &error),
+            Err(error) => return Err(error.into()),
+        }
         Ok(report)
-    }
-
-    async fn store_spool(
-        &self,
-        file: File,
-        length: u64,
-        file_secret: Secret,
-        put: &Put,
-    ) -> Result<(BlobSlice, StagedUpload), PutError> {
-        put.tally.bytes_found.add(length);
-        let (blob, blob_secret) = (self.draw_blob(), self.draw_secret());
-        let source = BlobSource {
-            blob,
-            length,
-            owner_tag: self.keys.volume.owner_tag(&blob),
-            secret: blob_secret.clone(),
-            content: Box::new(Spooled(file)),
-        };
-        let (volume, class) = (self.settings.volume, put.class);
-        let request = StoreRequest {
-            volume,
-            class,
-            blobs: vec![source],
-        };
-        let uploader = Uploader::new(self.transfer.clone());
-        let upload = uploader.store(request, &put.tally.transfer).await?;
-        let manifest = upload
-            .blobs
-            .first()
-            .map(|stored| stored.manifest)
-            .unwrap_or_default();
-        let slice = BlobSlice {
-            blob,
-            offset: 0,
-            length,
-            file_secret,
-            blob_secret,
-            manifest,
-        };
-        Ok((slice, upload))
-    }
-
-    fn draw_blob(&self) -> BlobId {
-        let mut bytes = [0; 16];
-        self.environment.random(&mut bytes);
-        BlobId(bytes)
     }
 }
 
