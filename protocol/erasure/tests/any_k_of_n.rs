@@ -189,3 +189,58 @@ fn wrong_counts_indices_and_sizes_do_not_restore() {
         Err(buffers)
     );
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_k_of_any_shape_restore_the_rest_and_a_bent_byte_bends_its_column_alone(
+        (k, n) in (1..=64_u16).prop_flat_map(|n| (1..=n, Just(n))),
+        order in Just((0..64_usize).collect::<Vec<_>>()).prop_shuffle(),
+        lines in 1..=3_usize,
+        (bent, at, flip) in (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..=255_u8),
+        seed in any::<u64>(),
+    ) {
+        let code = Code::new(k, n).unwrap();
+        let shards = segment(code, lines * BYTES, seed);
+        let kept: Vec<usize> = order.into_iter().filter(|i| *i < usize::from(n)).take(usize::from(k)).collect();
+        check(code, &shards, |i| kept.contains(&i));
+
+        // A Host that lies about one byte is not noticed here, but by the shards' hashes: every
+        // restored shard differs from the true one, in that column.
+        let (bent, at) = (kept[bent.index(kept.len())], at.index(lines * BYTES));
+        let mut given: Vec<Option<Vec<u8>>> = (0..usize::from(n))
+            .map(|i| kept.contains(&i).then(|| shards[i].clone()))
+            .collect();
+        if let Some(shard) = &mut given[bent] {
+            shard[at] ^= flip;
+        }
+        code.reconstruct(&mut given).unwrap();
+        for (i, (found, truth)) in given.iter().flatten().zip(&shards).enumerate() {
+            let differs: Vec<usize> = (0..truth.len()).filter(|j| found[*j] != truth[*j]).collect();
+            let expected = if kept.contains(&i) && i != bent { vec![] } else { vec![at] };
+            prop_assert_eq!(differs, expected, "shard {}", i);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_and_left_as_it_was(
+        (k, n) in (2..=16_u16).prop_flat_map(|n| (2..=n, Just(n))),
+        sizes in prop::collection::vec(prop::option::of(0..4_usize), 16),
+        odd in 0..64_usize,
+    ) {
+        let code = Code::new(k, n).unwrap();
+        let shards: Vec<Option<Vec<u8>>> = sizes
+            .iter()
+            .take(usize::from(n))
+            .map(|lines| lines.map(|lines| vec![7; lines * BYTES + odd]))
+            .collect();
+        let mut restored = shards.clone();
+        let used: Vec<usize> = shards.iter().flatten().take(usize::from(k)).map(Vec::len).collect();
+        let fits = used.len() == usize::from(k) && odd == 0 && used[0] > 0 && used.iter().all(|len| *len == used[0]);
+        match code.reconstruct(&mut restored) {
+            Ok(()) => prop_assert!(fits && restored.iter().all(Option::is_some)),
+            Err(_) => prop_assert!(!fits && restored == shards),
+        }
+    }
+}

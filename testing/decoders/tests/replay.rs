@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cap::Cap;
 use data_encoding::BASE64URL_NOPAD;
+use proptest::prelude::*;
 
 /// Most memory a decoder may hold.
 const MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -63,4 +64,20 @@ fn corpora_are_small_and_of_decoders() {
         assert!(inputs <= decoders::corpus::INPUTS_MAX, "{name}: {inputs}");
     }
     assert!(bytes <= decoders::corpus::BYTES_MAX, "{bytes} bytes in all");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn bytes_that_nobody_wrote_are_decoded_without_a_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+        (version, rest) in (0..4_u8, any::<prop::sample::Index>()),
+    ) {
+        for decoder in decoders::all() {
+            replay(decoder, &bytes);
+            let versioned = [&[version], &bytes[rest.index(bytes.len() + 1)..]].concat();
+            replay(decoder, &versioned);
+        }
+    }
 }

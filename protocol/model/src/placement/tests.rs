@@ -349,4 +349,26 @@ proptest! {
         }
         prop_assert_eq!(draw(), draw(), "the same seed picks the same Hosts");
     }
+
+    #[test]
+    fn no_host_is_given_more_than_it_has_room_for(
+        rooms in prop::collection::vec(0..6_u64, 1..24),
+        count in 1..=8_u16,
+        seed in any::<u64>(),
+    ) {
+        let size = u64::from(ShardSize::MAX.bytes());
+        let candidates: Vec<Candidate> = (1..)
+            .zip(&rooms)
+            .map(|(alias, room)| Candidate { free_bytes: room * size + size / 2, ..candidate(alias) })
+            .collect();
+        let (mut table, mut rng) = (Table::new(candidates), ChaCha8Rng::seed_from_u64(seed));
+        let mut given = vec![0; rooms.len()];
+        while let Ok(picked) = table.pick(&mut rng, &wanted(count)) {
+            picked.iter().for_each(|alias| given[*alias as usize - 1] += 1);
+        }
+        prop_assert!(given.iter().zip(&rooms).all(|(given, room)| given <= room));
+        // It ended because fewer Hosts than wanted have room.
+        let left = given.iter().zip(&rooms).filter(|(given, room)| given < room).count();
+        prop_assert!(left < usize::from(count), "{left} hosts with room were passed over");
+    }
 }
