@@ -12,4 +12,6 @@ static DECODER: LazyLock<Decoder> = LazyLock::new(|| {
     decoders::find(&name).unwrap_or_else(|| panic!("DECODER=`{name}` is no decoder"))
 });
 
-fuzz_target!(|bytes: &[u8]| (DECODER.run)(bytes));
+fuzz_target!(|bytes: &[u8]| {
+    (DECODER.run)(bytes);
+});

@@ -5,6 +5,7 @@
     reason = "a command-line tool"
 )]
 
+mod api;
 mod bench;
 mod disasters;
 mod fuzz;
@@ -43,6 +44,8 @@ enum Chore {
     Profile(profile::Options),
     /// Cut the power and kill, again and again, and look for what was acknowledged
     Disasters(disasters::Options),
+    /// Check that a running Bridge is as its description says, with schemathesis
+    Api(api::Options),
     /// Try every decoder on what nobody would send
     Fuzz(fuzz::Options),
     /// Check that dependencies point downwards
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&root, &options),
         Chore::Profile(options) => profile::run(&root, &options),
         Chore::Disasters(options) => disasters::run(&root, &options),
+        Chore::Api(options) => api::run(&root, &options),
         Chore::Fuzz(options) => fuzz::run(&root, &options),
         Chore::Layers => layers::check(&root).map(|findings| report(&findings)),
         Chore::Tidy => tidy::check(&root).map(|findings| report(&findings)),

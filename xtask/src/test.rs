@@ -8,7 +8,7 @@ use ::planet::Programs;
 use ::planet::disasters::power;
 use anyhow::{Context as _, Result};
 
-use crate::{layers, tidy, tools, vectors, wasm};
+use crate::{api, layers, tidy, tools, vectors, wasm};
 
 pub(crate) fn run(root: &Path) -> Result<bool> {
     tools::install_missing()?;
@@ -44,6 +44,7 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
     tally.check("release build", || {
         Programs::build_with_witness(root).map(drop)
     });
+    tally.check("api as described", || api::share(root));
     tally.tests(root, &["test", "-p", "planet", "--no-fail-fast"])?;
     if let Some(reason) = power::why_not() {
         println!("power cuts were not run: {reason}");

@@ -8,6 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 /// What the scripts that make test vectors import.
 const PYTHON_PACKAGE: &str = "cryptography";
 
+/// Which schemathesis: what it makes up follows from its version as well as from the seed.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
 /// The peer whose figures are aims of ours.
 const TAHOE: &str = "tahoe-lafs==1.20.*";
 
@@ -61,10 +64,7 @@ pub(crate) fn has_cargo_deny() -> bool {
 
 /// A Python with what the scripts import: the system's, else one in the target folder.
 pub(crate) fn python() -> Result<PathBuf> {
-    let system = PathBuf::from("python3");
-    if !runs(Command::new(&system).args(["-c", "import ensurepip"])) {
-        install_packages(&["python3", "python3-venv"])?;
-    }
+    let system = system_python()?;
     if imports(&system) {
         return Ok(system);
     }
@@ -80,16 +80,34 @@ pub(crate) fn python() -> Result<PathBuf> {
     Ok(own)
 }
 
+/// What asks the Bridge what its description promises: a program in the target folder.
+pub(crate) fn schemathesis() -> Result<PathBuf> {
+    let folder = crate::target_folder(&crate::workspace_root()).join("schemathesis");
+    let program = folder.join("bin/schemathesis");
+    let (_, version) = SCHEMATHESIS.split_once("==").unwrap_or_default();
+    let said = Command::new(&program).arg("--version").output();
+    if !said.is_ok_and(|said| said.stdout.trim_ascii().ends_with(version.as_bytes())) {
+        println!("installing {SCHEMATHESIS} into {}", folder.display());
+        environment(&system_python()?, &folder, SCHEMATHESIS)?;
+    }
+    Ok(program)
+}
+
+fn system_python() -> Result<PathBuf> {
+    let system = PathBuf::from("python3");
+    if !runs(Command::new(&system).args(["-c", "import ensurepip"])) {
+        install_packages(&["python3", "python3-venv"])?;
+    }
+    Ok(system)
+}
+
 /// Tahoe-LAFS for the bench with peers, in the target folder.
 pub(crate) fn tahoe() -> Result<PathBuf> {
     let folder = crate::target_folder(&crate::workspace_root()).join("tahoe");
     let program = folder.join("bin/tahoe");
     if !runs(Command::new(&program).arg("--version")) {
         println!("installing {TAHOE} into {}", folder.display());
-        let system = PathBuf::from("python3");
-        if !runs(Command::new(&system).args(["-c", "import ensurepip"])) {
-            install_packages(&["python3", "python3-venv"])?;
-        }
+        let system = system_python()?;
         environment(&system, &folder, TAHOE)?;
     }
     Ok(program)

@@ -70,6 +70,21 @@ impl Owner {
         Ok(())
     }
 
+    /// The bearer token of the session that the client left in its home.
+    ///
+    /// # Errors
+    /// Where it left none.
+    pub fn token(&self) -> Result<String> {
+        #[derive(serde::Deserialize)]
+        struct Session {
+            token: String,
+        }
+        let path = self.home.join("session.json");
+        let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let session: Session = serde_json::from_slice(&text)?;
+        Ok(session.token)
+    }
+
     /// Runs the client to its end.
     ///
     /// # Errors
