@@ -54,6 +54,12 @@ impl Call {
         Self::new(Method::POST, path).body(body)
     }
 
+    /// Its method.
+    #[must_use]
+    pub const fn method(&self) -> &Method {
+        &self.method
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

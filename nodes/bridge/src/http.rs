@@ -19,7 +19,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use model::wire::{Problem, ProblemCode};
+use model::wire::{PROTOCOL_HEADER, Problem, ProblemCode, Program, ProtocolVersions, api};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -101,6 +101,7 @@ pub fn router(bridge: Bridge) -> Router {
         .layer(CatchPanicLayer::custom(|_| {
             ApiError(internal()).into_response()
         }))
+        .layer(middleware::from_fn(speak))
         .layer(middleware::from_fn(count))
         .with_state(bridge)
 }
@@ -116,6 +117,34 @@ async fn count(request: Request, next: Next) -> Response {
     };
     metrics::counter!("xcloud_bridge_http_requests_total", "status" => class).increment(1);
     response
+}
+
+/// Agrees with the client on a protocol version before anything is read or changed. Whoever is
+/// refused may still ask what the Bridge is; Hosts agree on their channel.
+async fn speak(request: Request, next: Next) -> Response {
+    let header = request.headers().get(PROTOCOL_HEADER);
+    let theirs = ProtocolVersions::of_header(header.map(HeaderValue::as_bytes));
+    let versioned = is_versioned(request.uri().path());
+    let ours = ProtocolVersions::OURS;
+    let agreed = theirs
+        .map_err(|error| ApiError::new(ProblemCode::BadRequest, error.to_string()))
+        .and_then(|theirs| {
+            ours.agree(Program::Bridge, (Program::Client, theirs))
+                .map_err(|refused| ApiError(refused.problem()))
+        });
+    let mut response = match agreed {
+        Err(refused) if versioned => refused.into_response(),
+        Ok(_) | Err(_) => next.run(request).await,
+    };
+    if let Ok(ours) = HeaderValue::from_str(&ours.to_string()) {
+        response.headers_mut().insert(PROTOCOL_HEADER, ours);
+    }
+    response
+}
+
+/// Whether a path is answered only to those who speak a version of ours.
+fn is_versioned(path: &str) -> bool {
+    path.starts_with("/v1/") && path != api::ABOUT && path != api::CONTROL
 }
 
 async fn unknown_path() -> ApiError {

@@ -8,15 +8,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::header::ACCEPT;
+use http::{HeaderValue, Method};
 use model::units::BridgeId;
-use model::wire::ProblemCode;
 use model::wire::api::Session;
+use model::wire::{PROTOCOL_HEADER, ProblemCode, Program, ProtocolVersions};
 use net::{BridgeUrl, Call, CallError, Dialer, Endpoint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tasks::time::{Instant, sleep};
 
-use crate::transfer::Environment;
+use crate::transfer::{Environment, speaking};
 pub use error::BridgeError;
 pub use session::SignInKey;
 
@@ -39,6 +41,8 @@ struct Inner {
     environment: Arc<dyn Environment>,
     sign_in: Option<SignInKey>,
     session: Mutex<Option<Session>>,
+    /// What the Bridge said last that it speaks.
+    theirs: Mutex<Option<ProtocolVersions>>,
     /// Held by whoever signs in, so that many calls that find no session sign in once.
     signing_in: tokio::sync::Mutex<()>,
 }
@@ -84,6 +88,7 @@ impl BridgeApi {
             environment,
             sign_in,
             session: Mutex::new(None),
+            theirs: Mutex::new(None),
             signing_in: tokio::sync::Mutex::new(()),
         };
         Self {
@@ -124,19 +129,36 @@ impl BridgeApi {
             .unwrap_or_else(PoisonError::into_inner) = session;
     }
 
+    /// Whether both sides speak `version` or a later one.
+    #[must_use]
+    pub fn speaks(&self, version: u16) -> bool {
+        self.theirs()
+            .and_then(|theirs| ProtocolVersions::OURS.common(theirs))
+            .is_some_and(|common| common >= version)
+    }
+
+    fn theirs(&self) -> Option<ProtocolVersions> {
+        *self
+            .inner
+            .theirs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a call. What changes something is only sent to a Bridge of which it is known what it
+    /// speaks: an older one would leave out what it does not know.
     async fn send<T: DeserializeOwned>(&self, request: Request) -> Result<T, BridgeError> {
+        if self.theirs().is_none() && request.call.method() != Method::GET {
+            Box::pin(self.about()).await?;
+        }
         let deadline = Instant::now() + REPEAT_FOR;
         let mut signed_in_again = false;
         let mut backoff_ms = BACKOFF_MS_FIRST;
         loop {
+            self.agree(&request)?;
             let (call, token) = self.authorized(&request).await?;
-            let error = match self
-                .inner
-                .dialer
-                .send_json(&self.inner.endpoint, &call)
-                .await
-            {
-                Ok(answer) => return Ok(answer),
+            let error = match self.exchange(request.name, &call).await? {
+                Ok(answer) => return self.agree(&request).map(|()| answer),
                 Err(error) => error,
             };
             let wait_ms = backoff_ms / 2 + self.inner.environment.draw(backoff_ms);
@@ -154,16 +176,45 @@ impl BridgeApi {
         }
     }
 
+    /// Sends `call` once, and learns from the answer what the Bridge speaks.
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        call: &Call,
+    ) -> Result<Result<T, CallError>, BridgeError> {
+        let inner = &self.inner;
+        let reply = match inner.dialer.send(&inner.endpoint, call).await {
+            Ok(reply) => reply,
+            Err(error) => return Ok(Err(error)),
+        };
+        let header = reply.headers().get(PROTOCOL_HEADER);
+        let theirs = ProtocolVersions::of_header(header.map(HeaderValue::as_bytes));
+        let theirs = theirs.map_err(|source| BridgeError::Versions { call: name, source })?;
+        *inner.theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(theirs);
+        Ok(reply.json().await)
+    }
+
+    /// Refuses a Bridge that speaks no version of ours, as far as is known.
+    fn agree(&self, request: &Request) -> Result<(), BridgeError> {
+        let Some(theirs) = self.theirs().filter(|_| !request.only_asks()) else {
+            return Ok(());
+        };
+        let agreed = ProtocolVersions::OURS.agree(Program::Client, (Program::Bridge, theirs));
+        agreed.map(|_| ()).map_err(|refused| BridgeError::Version {
+            call: request.name,
+            refused,
+        })
+    }
+
     /// The call with the token in it that is current.
     async fn authorized(&self, request: &Request) -> Result<(Call, Option<String>), BridgeError> {
+        let json = HeaderValue::from_static("application/json");
+        let call = speaking(request.call.clone()).header(ACCEPT, json);
         if request.access == Access::Anyone {
-            return Ok((request.call.clone(), None));
+            return Ok((call, None));
         }
         let token = self.token().await?;
-        Ok((
-            session::with_token(request.call.clone(), &token)?,
-            Some(token),
-        ))
+        Ok((session::with_token(call, &token)?, Some(token)))
     }
 }
 
@@ -200,6 +251,11 @@ impl Request {
             access: Access::Session,
             repeat: Repeat::Freely,
         })
+    }
+
+    /// Whether it asks who the Bridge is, which anybody may of any Bridge.
+    fn only_asks(&self) -> bool {
+        self.access == Access::Anyone && self.call.method() == Method::GET
     }
 
     const fn anyone(mut self) -> Self {

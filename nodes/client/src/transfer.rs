@@ -6,6 +6,7 @@ mod failure;
 pub(crate) mod hosts;
 mod progress;
 pub(crate) mod reports;
+mod version;
 pub(crate) mod window;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use failure::FailureKind;
 pub(crate) use failure::{chain, failures};
 use hosts::HostBook;
 pub use progress::{Counter, Progress};
+pub(crate) use version::speaking;
 
 /// A Host that cannot be dialled within this is silent.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);

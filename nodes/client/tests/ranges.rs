@@ -156,6 +156,18 @@ async fn a_range_goes_around_hosts_that_fail_and_lie() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_of_the_version_before_give_ranges_as_well() {
+    let network = Network::start(8);
+    let file = network.owner().put(&bytes(LENGTH), coded()).await.unwrap();
+    network.fail(&[1, 2, 3, 4, 5], Fault::Old);
+    for range in [77_777..88_888, 2_000_000..2_000_100, 0..LENGTH as u64] {
+        let came = read(&network.owner(), &file, range.clone()).await;
+        assert!(came == slice(&file, &range), "{range:?}");
+    }
+    assert_eq!(network.bridge.books().reports.len(), 0, "none is blamed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rot_in_a_range_is_reported_and_with_too_much_of_it_nothing_comes() {
     let network = Network::start(8);
     let file = network

@@ -13,4 +13,5 @@ mod writers {
     mod day;
     mod races;
     mod shared;
+    mod versions;
 }

@@ -26,6 +26,7 @@ use crate::config::HostConfig;
 use crate::environment::Environment;
 use crate::limits::{BODIES_MAX, BODIES_WAITING_MAX, READ_CHUNK_BYTES, READS_MAX};
 use crate::proof::LeafLists;
+use crate::speak::speak;
 use crate::status::{self, JoinState};
 use crate::ticket::Allowances;
 use crate::{about, download, join, metered, upkeep, upload};
@@ -274,5 +275,6 @@ fn router(node: &Arc<Node>) -> Router {
         .route("/v1/about", get(about::about))
         .route("/healthz", get(about::health))
         .route("/metrics", get(metered::metrics))
+        .layer(axum::middleware::from_fn(speak))
         .with_state(Arc::clone(node))
 }

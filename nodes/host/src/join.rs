@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use model::units::BridgeId;
-use model::wire::control::{FromBridge, FromHost, Hello, ProtocolVersions};
-use model::wire::{Problem, Signed};
+use model::wire::control::{FromBridge, FromHost, Hello};
+use model::wire::{Problem, Program, ProtocolVersions, Signed, VersionRefused};
 use net::{Channel, ChannelError, ChannelReader, ChannelWriter, Dialer, Endpoint};
 use runtime::Backoff;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -48,14 +48,8 @@ pub(crate) enum JoinError {
         expected: &'static str,
     },
     /// No protocol version is common to both.
-    #[error(
-        "the bridge speaks protocol {theirs:?}, this host {:?}",
-        ProtocolVersions::OURS
-    )]
-    Version {
-        /// What the Bridge speaks and accepts.
-        theirs: ProtocolVersions,
-    },
+    #[error("{0}")]
+    Version(VersionRefused),
     /// It is not the Bridge it was, or cannot be remembered.
     #[error("this bridge is not accepted")]
     Pin(#[from] PinError),
@@ -105,7 +99,7 @@ fn report(link: &BridgeLink, ended: &JoinError, after: Duration) {
     let retry_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
     tracing::warn!(bridge = %link.url, %reason, retry_ms, "not joined; trying again");
     let state = match ended {
-        JoinError::Refused(_) | JoinError::Pin(_) | JoinError::Version { .. } => {
+        JoinError::Refused(_) | JoinError::Pin(_) | JoinError::Version(_) => {
             JoinState::Refused { reason }
         }
         JoinError::Channel(_)
@@ -182,9 +176,9 @@ impl Session<'_> {
         else {
             return Err(unexpected(challenge, "challenge"));
         };
-        if ProtocolVersions::OURS.common(protocol).is_none() {
-            return Err(JoinError::Version { theirs: protocol });
-        }
+        ProtocolVersions::OURS
+            .agree(Program::Host, (Program::Bridge, protocol))
+            .map_err(JoinError::Version)?;
         if let Some(known) = self.pin.bridge().filter(|known| *known != bridge) {
             return Err(PinError::OtherBridge {
                 known,

@@ -24,6 +24,7 @@ mod limits;
 mod metered;
 mod proof;
 mod refusal;
+mod speak;
 mod status;
 mod ticket;
 mod upkeep;

@@ -5,10 +5,14 @@ mod rig;
 
 use bytes::Bytes;
 use host::{JoinState, Settings, Status};
+use http::{HeaderName, HeaderValue};
 use model::crypto::{LeafRange, Secret, SigningKey, hash_shard};
 use model::units::{OwnerTag, Serial, ShardId, ShardSize};
 use model::wire::control::FromHost;
-use model::wire::{Action, StoreReceipt, content_range, decode_proof, range_header};
+use model::wire::{
+    Action, PROTOCOL_HEADER, ProtocolVersions, StoreReceipt, content_range, decode_proof,
+    range_header,
+};
 use net::Call;
 use rig::{MONDAY, NONCE, TestBridge, TestHost, settings};
 
@@ -483,5 +487,59 @@ async fn a_full_host_refuses_and_keeps_what_it_has() {
         let read = host.get(&bridge.get_ticket(host.id, 200, id), &id).await;
         assert_eq!(hash_shard(&read.body), id);
     }
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_bridge_of_the_version_before_is_joined_and_one_too_new_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    let bridge = TestBridge::start_speaking(0, 1, ProtocolVersions::FIRST);
+    let mut host = TestHost::start(settings(data.path(), bridge.port));
+    host.joined().await;
+    host.end().await;
+    bridge.end().await;
+
+    let bridge = TestBridge::start_speaking(0, 1, "8-9".parse().unwrap());
+    let mut host = TestHost::start(settings(data.path(), bridge.port));
+    let refused = |state: &JoinState| matches!(state, JoinState::Refused { .. });
+    let JoinState::Refused { reason } = host.join_becomes(refused).await else {
+        panic!("it is refused");
+    };
+    let way_out = "the bridge 8 to 9: update the host";
+    assert!(reason.ends_with(way_out), "{reason}");
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_client_without_a_version_in_common_moves_no_byte() {
+    let data = tempfile::tempdir().unwrap();
+    let bridge = TestBridge::start(0);
+    let mut host = TestHost::start(settings(data.path(), bridge.port));
+    host.joined().await;
+    let bytes = shard(1, 6_400);
+    let put = |speaks: &'static str| {
+        let call = Call::put("/v1/shards", bytes.clone());
+        let id = hash_shard(&bytes).to_string().parse().unwrap();
+        let call = call.header(HeaderName::from_static("shard-id"), id);
+        let speaks = HeaderValue::from_static(speaks);
+        call.header(HeaderName::from_static(PROTOCOL_HEADER), speaks)
+    };
+    let ticket = bridge.put_ticket(host.id, 1);
+
+    let newer = host.send(put("8-9"), Some(&ticket)).await;
+    assert_eq!(
+        (newer.status.as_u16(), newer.problem().as_str()),
+        (426, "426 version_refused")
+    );
+    let unread = host.send(put("nine"), Some(&ticket)).await;
+    assert_eq!(unread.problem(), "400 bad_request");
+    let about = host.send(Call::get("/v1/about"), None).await;
+    assert_eq!(about.status.as_u16(), 200);
+    let before = host.send(put("1-1"), Some(&ticket)).await;
+    assert_eq!(
+        before.status.as_u16(),
+        201,
+        "a client of the version before"
+    );
     host.end().await;
 }

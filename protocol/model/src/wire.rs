@@ -14,6 +14,7 @@ mod receipt;
 mod schedule;
 mod signed;
 mod ticket;
+mod version;
 
 pub use leaves::{
     LEAF_PROOF, LeafHeaderError, content_range, decode_proof, encode_proof, parse_range_header,
@@ -27,8 +28,7 @@ pub use ticket::{
     Action, SerialKey, Ticket, TicketError, TicketPurpose, ValidTicket, split_ticket_header,
     ticket_header,
 };
-
-/// The protocol version this program speaks.
-pub const PROTOCOL_VERSION: u16 = 1;
-/// The oldest protocol version this program still accepts.
-pub const PROTOCOL_OLDEST: u16 = 1;
+pub use version::{
+    COMMITS_NAME_UPLOADS, PROTOCOL_HEADER, Program, ProtocolVersions, ProtocolVersionsError,
+    VersionRefused,
+};

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::wire::{Problem, ProblemCode};
+use model::wire::{PROTOCOL_HEADER, Problem, ProblemCode};
 use serde_json::Value;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
@@ -14,6 +14,8 @@ use utoipa::openapi::{
     ResponseBuilder,
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
+
+use super::is_versioned;
 
 /// The name of the scheme by which owners are known.
 const SESSION: &str = "session";
@@ -52,11 +54,12 @@ pub(super) fn document(mut openapi: OpenApi) -> String {
         ];
         for call in calls.into_iter().flatten() {
             call.tags = Some(vec![tag(path)]);
-            complete(call);
+            complete(call, is_versioned(path));
         }
     }
     let mut document = serde_json::to_value(&openapi).unwrap_or_default();
     prose(&mut document);
+    bounded(&mut document);
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
     text
@@ -74,7 +77,7 @@ fn tag(path: &str) -> String {
 }
 
 /// Adds the problems that follow from what the call takes, and puts all under their statuses.
-fn complete(call: &mut Operation) {
+fn complete(call: &mut Operation, versioned: bool) {
     let anyone = call.security.is_some();
     let mut codes = BTreeSet::from([ProblemCode::Internal, ProblemCode::Unavailable]);
     if call.parameters.is_some() {
@@ -85,6 +88,12 @@ fn complete(call: &mut Operation) {
     }
     if call.request_body.is_some() {
         codes.extend(OF_BODIES);
+    }
+    if versioned {
+        codes.extend([ProblemCode::VersionRefused, ProblemCode::BadRequest]);
+        call.parameters
+            .get_or_insert_default()
+            .push(versions().into());
     }
     let named = |text: &str| ProblemCode::ALL.iter().find(|code| code.as_str() == text);
     let responses = std::mem::take(&mut call.responses.responses);
@@ -108,6 +117,22 @@ fn complete(call: &mut Operation) {
         let answer = refusal(&codes).into();
         call.responses.responses.insert(status.to_string(), answer);
     }
+}
+
+/// The header by which client and Bridge agree on a version.
+fn versions() -> Parameter {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$"));
+    ParameterBuilder::new()
+        .name(PROTOCOL_HEADER)
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "The oldest protocol version that the client accepts and the one it speaks; `1-1` \
+             where left out.",
+        ))
+        .schema(Some(schema))
+        .build()
 }
 
 /// What every body can be refused for.
@@ -135,6 +160,24 @@ fn refusal(codes: &[ProblemCode]) -> Response {
             ContentBuilder::new().schema(Some(narrowed)).build(),
         )
         .build()
+}
+
+/// Numbers go as far as their types, which the generator names in a way of its own.
+fn bounded(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        let bits = fields.get("format").and_then(Value::as_str);
+        let bits = bits.and_then(|format| format.strip_prefix("u-int")?.parse::<u32>().ok());
+        if let Some(bits) = bits.filter(|bits| *bits <= u64::BITS) {
+            let maximum = u64::MAX >> (u64::BITS - bits);
+            fields.insert("format".to_owned(), format!("uint{bits}").into());
+            fields.insert("maximum".to_owned(), maximum.into());
+        }
+    }
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(bounded),
+        Value::Array(items) => items.iter_mut().for_each(bounded),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// Doc comments link to code; readers of the description have none.
@@ -240,6 +283,19 @@ mod tests {
                 _ => {}
             }
         }
+    }
+
+    #[test]
+    fn numbers_go_as_far_as_their_types() {
+        let document = written();
+        let schemas = &document["components"]["schemas"];
+        let index = &schemas["FailedSlot"]["properties"]["index"];
+        assert_eq!(index["maximum"], u64::from(u16::MAX));
+        let segment = &schemas["FailedSlot"]["properties"]["segment"];
+        assert_eq!(
+            (&segment["maximum"], &segment["format"]),
+            (&u64::MAX.into(), &"uint64".into())
+        );
     }
 
     #[test]

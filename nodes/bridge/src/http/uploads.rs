@@ -4,11 +4,14 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use http::StatusCode;
 use model::units::UploadId;
-use model::wire::api::{self, More, MoreRequest, Plan, ReceiptPage, SlotPage, UploadRequest};
+use model::wire::api::{
+    self, Commit, Committed, More, MoreRequest, Plan, ReceiptPage, SlotPage, UploadRequest,
+};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::request::{OWNER_BYTES_MAX, STRANGER_BYTES_MAX, SignedIn, id, json, parameters};
+use super::volumes::commit_root;
 use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
 use crate::context::Context;
@@ -25,6 +28,7 @@ pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
         .routes(routes!(slots))
         .routes(routes!(more))
         .routes(routes!(receipts))
+        .routes(routes!(commit))
 }
 
 /// Plans an upload: class, Hosts and tickets.
@@ -192,6 +196,25 @@ pub(crate) async fn receipts(
         .write(move |tx| receipts::receipts(tx, &context, (&account, &upload), &checked))
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends one upload by a root: a commit of protocol version 1.
+#[utoipa::path(
+    post, path = api::UPLOAD_COMMIT,
+    request_body = Commit,
+    params(("upload" = UploadId, Path, description = "The upload")),
+    responses((status = 200, description = "", body = Committed), problem::OfCommits),
+)]
+pub(crate) async fn commit(
+    State(bridge): State<Bridge>,
+    SignedIn(owner): SignedIn,
+    Path(upload): Path<String>,
+    request: Request,
+) -> Answer<Json<Committed>> {
+    let upload: UploadId = id(&upload)?;
+    let commit: Commit = json(&bridge, request, OWNER_BYTES_MAX).await?;
+    let uploads = vec![upload];
+    commit_root(&bridge, owner, None, Commit { uploads, ..commit }).await
 }
 
 /// Gives an upload up.

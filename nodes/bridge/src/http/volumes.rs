@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use super::request::{OWNER_BYTES_MAX, SignedIn, id, json, number, parameters};
 use super::{Answer, ApiError, problem};
+use crate::account::session::Owner;
 use crate::bridge::Bridge;
 use crate::download::{nodes, roots};
 use crate::upload::commit::{self, CommitOutcome};
@@ -57,14 +58,25 @@ pub(crate) async fn put_root(
     Path(volume): Path<String>,
     request: Request,
 ) -> Answer<Json<Committed>> {
-    let (account, volume): (_, VolumeId) = (owner.account, id(&volume)?);
+    let volume = id(&volume)?;
     let commit: Commit = json(&bridge, request, OWNER_BYTES_MAX).await?;
+    commit_root(&bridge, owner, Some(volume), commit).await
+}
+
+/// Commits to `volume`, or where none is named to the root's own.
+pub(super) async fn commit_root(
+    bridge: &Bridge,
+    owner: Owner,
+    volume: Option<VolumeId>,
+    commit: Commit,
+) -> Answer<Json<Committed>> {
     let checked = bridge
         .slowly(move || commit::check(commit))
         .await
         .map_err(ApiError::of)??;
     let ended = u64::try_from(checked.uploads()).unwrap_or(u64::MAX);
-    let context = bridge.context();
+    let (account, context) = (owner.account, bridge.context());
+    let volume = volume.unwrap_or_else(|| checked.volume());
     let outcome = bridge
         .store()
         .write(move |tx| commit::commit(tx, &context, &account, &volume, &checked))

@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use metastore::{HostAlias, StoreError, Tx};
 use model::units::{BridgeId, HostId, UnixMs};
-use model::wire::control::{Hello, HostState, Offer, ProtocolVersions};
+use model::wire::control::{Hello, HostState, Offer};
 use model::wire::limits::{HOST_ADDRESSES_MAX, NAME_BYTES_MAX};
-use model::wire::{Problem, ProblemCode, Signed, SignedError};
+use model::wire::{
+    Problem, ProblemCode, Program, ProtocolVersions, Signed, SignedError, VersionRefused,
+};
 
 use crate::corrupt::corrupt;
 use crate::hosts::offer::{StoredOffer, zone_of};
@@ -61,13 +63,8 @@ pub enum HelloError {
     #[error("the hello answers another challenge")]
     OtherChallenge,
     /// No protocol version in common.
-    #[error("the host speaks protocol {found:?}, accepted is {ours:?}")]
-    Version {
-        /// The Host's.
-        found: ProtocolVersions,
-        /// Ours.
-        ours: ProtocolVersions,
-    },
+    #[error("{0}")]
+    Version(VersionRefused),
     /// A name or text of the offer is empty or too long.
     #[error("the offer's {field} is empty or longer than {max} bytes")]
     Text {
@@ -97,7 +94,7 @@ impl Refusal for HelloError {
     fn problem(&self) -> Problem {
         let code = match self {
             Self::Signed(_) | Self::OtherChallenge => ProblemCode::Forbidden,
-            Self::Version { .. } => ProblemCode::VersionRefused,
+            Self::Version(refused) => return refused.problem(),
             Self::Text { .. } | Self::Addresses { .. } | Self::Address { .. } => {
                 ProblemCode::BadRequest
             }
@@ -118,9 +115,9 @@ pub fn check(signed: &Signed<Hello>, expected: &Expected<'_>) -> Result<Newcomer
     if hello.bridge != expected.bridge || hello.nonce != expected.nonce {
         return Err(HelloError::OtherChallenge);
     }
-    let (found, ours) = (hello.protocol, ProtocolVersions::OURS);
-    ours.common(found)
-        .ok_or(HelloError::Version { found, ours })?;
+    ProtocolVersions::OURS
+        .agree(Program::Bridge, (Program::Host, hello.protocol))
+        .map_err(HelloError::Version)?;
     check_texts(&hello)?;
     let addresses = parse_addresses(&hello.offer, expected.peer)?;
     let Hello {
@@ -273,15 +270,6 @@ mod tests {
             refused(1, HERE, |h| h.bridge = BridgeId([8; 32])),
             ProblemCode::Forbidden
         );
-        let newer = ProtocolVersions {
-            version: 9,
-            oldest: 9,
-        };
-        let code = check_as(1, HERE, |h| h.protocol = newer)
-            .unwrap_err()
-            .problem()
-            .code;
-        assert_eq!(code, ProblemCode::VersionRefused);
         for change in [
             |hello: &mut Hello| hello.offer.name = "x".repeat(65),
             |hello: &mut Hello| hello.offer.name.clear(),
@@ -294,5 +282,24 @@ mod tests {
             assert_eq!(refused(1, HERE, change), ProblemCode::BadRequest);
         }
         assert_eq!(refused(1, ELSEWHERE, |_| {}), ProblemCode::BadRequest);
+    }
+
+    #[test]
+    fn a_host_speaks_the_lower_version_or_is_told_who_is_behind() {
+        let with = |text: &'static str| {
+            check_as(1, HERE, |h| h.protocol = text.parse().unwrap()).map(|_| ())
+        };
+        let ours = ProtocolVersions::OURS;
+        assert!(with("1-1").is_ok(), "N-1 is accepted");
+        assert!(with("1-9").is_ok(), "a newer host that speaks ours");
+        let problem = with("9-9").unwrap_err().problem();
+        assert_eq!(problem.code, ProblemCode::VersionRefused);
+        assert_eq!(
+            problem.detail,
+            format!(
+                "the bridge speaks protocol {} to {}, the host 9 to 9: update the bridge",
+                ours.oldest, ours.version
+            )
+        );
     }
 }

@@ -120,6 +120,12 @@ pub fn check(mut commit: Commit) -> Result<CheckedCommit, CommitError> {
 }
 
 impl CheckedCommit {
+    /// The volume whose root it puts in place, as the root says.
+    #[must_use]
+    pub const fn volume(&self) -> VolumeId {
+        self.root.unverified().volume
+    }
+
     /// How many uploads it ends.
     #[must_use]
     pub const fn uploads(&self) -> usize {

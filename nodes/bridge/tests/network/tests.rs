@@ -7,14 +7,14 @@ use std::time::Duration;
 use bridge::bridge::BridgeConfig;
 use bridge::context::Policy;
 use bridge::server::{Server, ServerConfig};
-use http::Method;
+use http::{HeaderValue, Method};
 use model::units::{BlobId, OwnerTag, PayerKey, RootHash};
 use model::wire::api::{
     About, BlobChange, BlobRequest, Commit, Committed, Layout, NodeBody, Nodes, Plan, RootAnswer,
     SlotPage, UploadRequest, Usage,
 };
 use model::wire::control::{DeleteReason, OrderKind};
-use model::wire::{Base64, ProblemCode};
+use model::wire::{Base64, PROTOCOL_HEADER, ProblemCode, ProtocolVersions};
 use net::{BridgeUrl, Call, Dialer, DialerLimits, Endpoint};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -386,5 +386,68 @@ async fn a_sign_in_counts_once() {
             .unwrap();
         assert!(reply.status().is_success());
     }
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_the_version_before_is_served_as_it_was() {
+    let (data, dialer) = (tempfile::tempdir().unwrap(), dialer());
+    let bridge = Running::start(data.path(), false).await;
+    let _hosts = connect_hosts(&bridge, &dialer, 3).await;
+    let about = bridge.about(&dialer).await;
+    let owner = Owner::sign_up(&dialer, &bridge.endpoint, about.bridge).await;
+    let request = request(&[(1, 99)]);
+    let plan: Plan = owner
+        .send(Method::POST, "/v1/uploads", &request)
+        .await
+        .unwrap();
+    let root = owner.root(None);
+    let commit = Commit {
+        root: Base64(root.bytes().to_vec()),
+        ..Commit::default()
+    };
+
+    // It commits to the upload, which is ended by this, so its receipts are asked for.
+    let path = format!("/v1/uploads/{}/commit", plan.upload);
+    let early = owner.send::<Committed>(Method::POST, &path, &commit).await;
+    let code = early.unwrap_err().problem().unwrap().code;
+    assert_eq!(code, ProblemCode::TooFewReceipts);
+    let volume = format!("/v1/volumes/{VOLUME}/root");
+    let committed: Committed = owner.send(Method::PUT, &volume, &commit).await.unwrap();
+    assert_eq!(committed.hash, root.hash());
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_without_a_version_in_common_is_told_who_is_behind() {
+    let (data, dialer) = (tempfile::tempdir().unwrap(), dialer());
+    let bridge = Running::start(data.path(), false).await;
+    let about = bridge.about(&dialer).await;
+    let owner = Owner::sign_up(&dialer, &bridge.endpoint, about.bridge).await;
+    let ask = async |path: &str, speaks: &'static str| {
+        let name = http::HeaderName::from_static(PROTOCOL_HEADER);
+        let call = owner.call(Method::GET, path);
+        let call = call.header(name, HeaderValue::from_static(speaks));
+        dialer.send(&bridge.endpoint, &call).await.unwrap()
+    };
+
+    for speaks in ["1-1", "1-2", "2-3", "1-9"] {
+        assert_eq!(
+            ask("/v1/usage", speaks).await.status().as_u16(),
+            200,
+            "{speaks}"
+        );
+    }
+    let ours = ProtocolVersions::OURS;
+    let refused = problem(ask("/v1/usage", "8-9").await).await;
+    assert_eq!(refused.code, ProblemCode::VersionRefused);
+    let (oldest, version) = (ours.oldest, ours.version);
+    let told = format!("the bridge speaks protocol {oldest} to {version}, xcloud 8 to 9: ");
+    assert_eq!(refused.detail, told + "update the bridge");
+    let unread = problem(ask("/v1/usage", "2").await).await;
+    assert_eq!(unread.code, ProblemCode::BadRequest);
+    let about = ask("/v1/bridge", "8-9").await;
+    assert_eq!(about.headers()[PROTOCOL_HEADER], ours.to_string());
+    assert_eq!(about.status().as_u16(), 200, "anybody may ask who it is");
     bridge.stop().await;
 }

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use http::Method;
 use model::units::{BlobId, NodeHash, PayerKey, UploadId, VolumeId};
-use model::wire::Signed;
 use model::wire::api::{
     ABOUT, ACCOUNTS, About, Commit, Committed, DEVICES, DeviceListAnswer, Layout, More,
     MoreRequest, NODES, NewAccount, Nodes, PURGE, Plan, Purge, PurgeAnswer, PutDeviceList, REPORTS,
@@ -15,6 +14,7 @@ use model::wire::limits::{
     BLOBS_PER_UPLOAD_MAX, MORE_SLOTS_MAX, NODES_PER_GET_MAX, NODES_PER_PUT_MAX,
     RECEIPT_SEGMENTS_PER_PAGE_MAX, REPORTS_MAX, UPLOADS_PER_COMMIT_MAX,
 };
+use model::wire::{COMMITS_NAME_UPLOADS, Signed};
 use net::Call;
 use serde::de::IgnoredAny;
 
@@ -99,6 +99,16 @@ impl BridgeApi {
         self.send(Request::get("list roots", path)).await
     }
 
+    /// Most uploads that one commit ends at this Bridge.
+    #[must_use]
+    pub fn uploads_per_commit_max(&self) -> usize {
+        if self.speaks(COMMITS_NAME_UPLOADS) {
+            UPLOADS_PER_COMMIT_MAX
+        } else {
+            1
+        }
+    }
+
     /// Puts a root in place, which ends the uploads it names. The Bridge takes the same commit
     /// again.
     ///
@@ -109,9 +119,15 @@ impl BridgeApi {
         volume: &VolumeId,
         commit: &Commit,
     ) -> Result<Committed, BridgeError> {
-        let count = commit.uploads.len();
-        at_most("put root", "uploads", count, UPLOADS_PER_COMMIT_MAX)?;
-        let call = Call::new(Method::PUT, format!("/v1/volumes/{volume}/root"));
+        let (count, limit) = (commit.uploads.len(), self.uploads_per_commit_max());
+        at_most("put root", "uploads", count, limit)?;
+        let call = match commit.uploads.first() {
+            // Before, a commit was made to the upload that it ends.
+            Some(upload) if !self.speaks(COMMITS_NAME_UPLOADS) => {
+                Call::new(Method::POST, format!("{UPLOADS}/{upload}/commit"))
+            }
+            _ => Call::new(Method::PUT, format!("/v1/volumes/{volume}/root")),
+        };
         self.send(Request::with_body("put root", call, commit)?)
             .await
     }

@@ -1,7 +1,7 @@
 //! Why a call to the Bridge did not succeed.
 
 use model::wire::api::RootAnswer;
-use model::wire::{Problem, ProblemCode};
+use model::wire::{Problem, ProblemCode, ProtocolVersionsError, VersionRefused};
 use net::CallError;
 
 use crate::transfer::FailureKind;
@@ -53,6 +53,23 @@ pub enum BridgeError {
         #[source]
         source: CallError,
     },
+    /// The Bridge is too old for us, or we for it. Nothing was changed.
+    #[error("{call}: {refused}")]
+    Version {
+        /// Which call.
+        call: &'static str,
+        /// Who is behind.
+        refused: VersionRefused,
+    },
+    /// The Bridge says of what it speaks something that is no range of versions.
+    #[error("{call}: what the bridge speaks is not understood")]
+    Versions {
+        /// Which call.
+        call: &'static str,
+        /// What it should be.
+        #[source]
+        source: ProtocolVersionsError,
+    },
     /// The Bridge answered something that is not an answer.
     #[error("{call}: the bridge's answer is not understood")]
     Answer {
@@ -90,6 +107,8 @@ impl BridgeError {
             | Self::TooMany { .. }
             | Self::Encode { .. }
             | Self::Unreachable { .. }
+            | Self::Version { .. }
+            | Self::Versions { .. }
             | Self::Answer { .. } => None,
         }
     }
@@ -119,6 +138,8 @@ impl BridgeError {
             | Self::Token
             | Self::TooMany { .. }
             | Self::Encode { .. }
+            | Self::Version { .. }
+            | Self::Versions { .. }
             | Self::Answer { .. } => FailureKind::Refused,
         }
     }

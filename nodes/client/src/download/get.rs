@@ -22,7 +22,7 @@ use tasks::time::Instant;
 use super::layout::ReadPlace;
 use crate::transfer::buffers::Buffer;
 use crate::transfer::hosts::{Measure, Strike, Way};
-use crate::transfer::{Progress, Transfer};
+use crate::transfer::{Progress, Transfer, speaking};
 
 /// Another Host has the shard's like, so the silence a Host is allowed is divided by this. It must
 /// begin to answer within that …
@@ -140,17 +140,41 @@ async fn receive(
         .await?
         .success()
         .await?;
-    let proof = proof_of(&reply, ask)?;
     let first = began.elapsed();
-    ask.heard.store(true, Ordering::Relaxed);
-    let hashes = fill(reply, buffer, progress).await?;
-    let held = ask.leaves.verify_hashes(&ask.id, &hashes, &proof);
-    held.map_err(|_| GetError::BadShard)?;
+    if reply.status() == StatusCode::OK && !ask.leaves.is_whole() {
+        ask.heard.store(true, Ordering::Relaxed);
+        take_from_whole(reply, ask, buffer, progress).await?;
+    } else {
+        let proof = proof_of(&reply, ask)?;
+        ask.heard.store(true, Ordering::Relaxed);
+        let hashes = fill(reply, buffer, progress).await?;
+        let held = ask.leaves.verify_hashes(&ask.id, &hashes, &proof);
+        held.map_err(|_| GetError::BadShard)?;
+    }
     Ok(Measure {
         bytes: buffer.len(),
         first,
         rest: began.elapsed().saturating_sub(first),
     })
+}
+
+/// A Host of the first protocol version knows no ranges and gives the whole shard: the leaves are
+/// taken from it once all of it was verified.
+async fn take_from_whole(
+    reply: Reply,
+    ask: &Ask,
+    buffer: &mut Buffer,
+    progress: &Progress,
+) -> Result<(), GetError> {
+    let bytes = ask.leaves.bytes();
+    let whole = LeafRange::whole(ask.leaves.shard_bytes()).map_err(|_| GetError::BadShard)?;
+    let mut shard = vec![0; whole.len()];
+    let hashes = fill(reply, &mut shard, progress).await?;
+    let held = whole.verify_hashes(&ask.id, &hashes, &[]);
+    held.map_err(|_| GetError::BadShard)?;
+    let leaves = shard.get(bytes.start as usize..bytes.end as usize);
+    buffer.copy_from_slice(leaves.ok_or(GetError::BadShard)?);
+    Ok(())
 }
 
 /// The proof that comes with the leaves: none is needed for all of them.
@@ -184,7 +208,7 @@ fn proof_of(reply: &Reply, ask: &Ask) -> Result<Vec<[u8; 32]>, GetError> {
 /// its bytes are in the cache: a fraction of a millisecond at a time. Returns the leaves' hashes.
 async fn fill(
     mut reply: Reply,
-    buffer: &mut Buffer,
+    buffer: &mut [u8],
     progress: &Progress,
 ) -> Result<Vec<[u8; 32]>, GetError> {
     let (began, expected) = (Instant::now(), buffer.len());
@@ -213,7 +237,7 @@ async fn fill(
 }
 
 fn get_call(ask: &Ask) -> Call {
-    let mut call = Call::get(format!("{SHARDS}/{}", ask.id));
+    let mut call = speaking(Call::get(format!("{SHARDS}/{}", ask.id)));
     // Digits and base64 text are always header values.
     if !ask.leaves.is_whole()
         && let Ok(range) = HeaderValue::try_from(range_header(&ask.leaves))

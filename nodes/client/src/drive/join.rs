@@ -12,8 +12,8 @@ use model::formats::device_list::{
 };
 use model::units::{AccountId, BridgeId, DeviceId};
 use model::wire::api::{About, NewAccount, PutDeviceList};
-use model::wire::control::ProtocolVersions;
 use model::wire::{Base64, ProblemCode};
+use model::wire::{Program, ProtocolVersions, VersionRefused};
 use net::{BridgeUrl, ConnectError, Dialer};
 
 use super::home::{DeviceKeys, Home, HomeError, SETTINGS_VERSION, Settings};
@@ -60,12 +60,12 @@ pub enum JoinError {
         found: BridgeId,
     },
     /// The Bridge speaks no version of the protocol that this program accepts.
-    #[error("{url} speaks protocol {version} and none this program accepts; update one of them")]
+    #[error("{url} cannot be used: {refused}")]
     Protocol {
         /// Its URL.
         url: BridgeUrl,
-        /// The version it speaks.
-        version: u16,
+        /// Who is behind.
+        refused: VersionRefused,
     },
     /// A device name above the limit.
     #[error(
@@ -156,11 +156,10 @@ impl Contact {
                 found: about.bridge,
             });
         }
-        if ProtocolVersions::OURS.common(about.protocol).is_none() {
-            return Err(JoinError::Protocol {
-                url,
-                version: about.protocol.version,
-            });
+        let agreed =
+            ProtocolVersions::OURS.agree(Program::Client, (Program::Bridge, about.protocol));
+        if let Err(refused) = agreed {
+            return Err(JoinError::Protocol { url, refused });
         }
         Ok(Self {
             url,

@@ -12,8 +12,8 @@ use net::{Call, CallError, ConnectError, Payload};
 use tasks::time::{Instant, timeout};
 
 use super::plan::Place;
-use crate::transfer::Transfer;
 use crate::transfer::hosts::{Measure, Strike, Way};
+use crate::transfer::{Transfer, speaking};
 
 /// However steadily a shard moves, it gets the time that the minimum rate allows, and this.
 const GRACE: Duration = Duration::from_secs(30);
@@ -200,6 +200,7 @@ fn put_call(place: &Place, shard: &OutgoingShard) -> Call {
 
 fn with_ticket(call: Call, place: &Place) -> Call {
     // Base64 text is always a header value.
+    let call = speaking(call);
     match HeaderValue::try_from(ticket_header(&place.ticket)) {
         Ok(ticket) => call.header(AUTHORIZATION, ticket),
         Err(_) => call,

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::HeaderMap;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use model::crypto::{Secret, SigningKey, sha256};
@@ -16,7 +17,9 @@ use model::wire::api::{
     SegmentLayout, SegmentReceipts, SegmentSlots, Session, ShardPlace, Slot, SlotPage,
     UploadRequest,
 };
-use model::wire::{Action, Base64, ProblemCode, SerialKey, StoreReceipt, Ticket};
+use model::wire::{
+    Action, Base64, PROTOCOL_HEADER, ProblemCode, ProtocolVersions, SerialKey, StoreReceipt, Ticket,
+};
 use net::{BridgeUrl, Listener, Router, Security, ServeLimits};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -59,6 +62,17 @@ pub(crate) struct Books {
     shapes: BTreeMap<BlobId, (Shape, OwnerTag)>,
 }
 
+/// Says what the Bridge speaks; the first version did not say.
+async fn say(State(bridge): State<Arc<Bridge>>, request: Request, next: Next) -> Response {
+    let versions = bridge.books().volume.versions();
+    let mut response = next.run(request).await;
+    if versions != ProtocolVersions::FIRST {
+        let text = versions.to_string().parse().unwrap();
+        response.headers_mut().insert(PROTOCOL_HEADER, text);
+    }
+    response
+}
+
 impl Bridge {
     pub(crate) fn start(key: SigningKey, hosts: Vec<Arc<Host>>) -> Arc<Self> {
         let limits = ServeLimits::default();
@@ -82,6 +96,7 @@ impl Bridge {
             .route("/v1/nodes", get(nodes).put(put_nodes))
             .route("/v1/blobs/{id}/layout", get(layout))
             .route("/v1/reports", post(reports))
+            .layer(middleware::from_fn_with_state(Arc::clone(&bridge), say))
             .layer(axum::extract::DefaultBodyLimit::max(16 << 20))
             .with_state(Arc::clone(&bridge));
         tokio::spawn(listener.serve(router, CancellationToken::new()));

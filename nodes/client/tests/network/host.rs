@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     Full,
     /// It always has too much to do.
     Busy,
+    /// It is of the first protocol version and knows no ranges.
+    Old,
 }
 
 pub(crate) struct Host {
@@ -175,7 +177,13 @@ async fn put_shard(State(host): State<Arc<Host>>, headers: HeaderMap, body: Body
         Fault::Silent => std::future::pending().await,
         Fault::Full => return problem(ProblemCode::NoSpace, "full"),
         Fault::Busy => return problem(ProblemCode::Busy, "busy"),
-        Fault::None | Fault::Dead | Fault::Mute | Fault::Garbage | Fault::Cut | Fault::Slow => {}
+        Fault::None
+        | Fault::Old
+        | Fault::Dead
+        | Fault::Mute
+        | Fault::Garbage
+        | Fault::Cut
+        | Fault::Slow => {}
     }
     let bytes = match receive(body, fault).await {
         Ok(bytes) => bytes,
@@ -269,7 +277,12 @@ async fn get_shard(
     let Some(bytes) = found else {
         return problem(ProblemCode::NotFound, "not here");
     };
-    let Ok(leaves) = leaves(&headers, &bytes) else {
+    let asked = if fault == Fault::Old {
+        Ok(None)
+    } else {
+        leaves(&headers, &bytes)
+    };
+    let Ok(leaves) = asked else {
         return problem(ProblemCode::BadRequest, "no such leaves");
     };
     let (status, mut headers, bytes) = match leaves {
@@ -285,7 +298,7 @@ async fn get_shard(
     let head = (status, headers);
     let answer = |body: Body| (head.0, head.1, body).into_response();
     match fault {
-        Fault::None | Fault::Dead => answer(bytes.into()),
+        Fault::None | Fault::Dead | Fault::Old => answer(bytes.into()),
         Fault::Silent | Fault::Mute => std::future::pending().await,
         Fault::Full => problem(ProblemCode::NotFound, "lost"),
         Fault::Busy => problem(ProblemCode::Busy, "busy"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -37,8 +37,19 @@ pub(crate) struct Volume {
     pub(crate) barrier: Arc<Mutex<()>>,
     /// No commit that ends this upload is taken.
     pub(crate) refused: Option<UploadId>,
+    /// What the Bridge says that it speaks, where it is not of our version.
+    pub(crate) speaks: Option<ProtocolVersions>,
+    /// Commits made the way of the first version.
+    pub(crate) commits_of_first: usize,
     identity: DeviceId,
     devices: Base64,
+}
+
+impl Volume {
+    /// What the Bridge speaks.
+    pub(crate) fn versions(&self) -> ProtocolVersions {
+        self.speaks.unwrap_or(ProtocolVersions::OURS)
+    }
 }
 
 pub(super) fn routes() -> Router<Arc<Bridge>> {
@@ -48,13 +59,14 @@ pub(super) fn routes() -> Router<Arc<Bridge>> {
         .route("/v1/devices", get(devices).put(put_devices))
         .route("/v1/volumes/{id}/root", get(root).put(commit))
         .route("/v1/volumes/{id}/roots", get(roots))
+        .route("/v1/uploads/{id}/commit", post(commit_of_first))
 }
 
 async fn about(State(bridge): State<Arc<Bridge>>) -> Json<About> {
     Json(About {
         bridge: bridge.id(),
         agent: "test".to_owned(),
-        protocol: ProtocolVersions::OURS,
+        protocol: bridge.books().volume.versions(),
         now: now(),
         hosts_online: 8,
         zones_online: 8,
@@ -115,6 +127,17 @@ async fn roots(State(bridge): State<Arc<Bridge>>, Query(page): Query<Page>) -> J
     Json(Roots {
         roots: roots.collect(),
     })
+}
+
+/// As a Bridge of the first version takes it: to an upload, and of a body that names none.
+async fn commit_of_first(
+    state: State<Arc<Bridge>>,
+    Path(upload): Path<String>,
+    Json(body): Json<Commit>,
+) -> Response {
+    state.books().volume.commits_of_first += 1;
+    let uploads = vec![upload.parse().unwrap()];
+    commit(state, Json(Commit { uploads, ..body })).await
 }
 
 async fn commit(State(bridge): State<Arc<Bridge>>, Json(commit): Json<Commit>) -> Response {

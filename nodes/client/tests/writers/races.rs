@@ -81,7 +81,8 @@ async fn what_is_edited_while_it_is_removed_stays() {
     for round in 0..4 {
         one.has_put("/file", &format!("old {round}")).await;
         crowd.meet(2);
-        let edited = format!("new {round}");
+        // Of another length: within a tick of the clock, the same length means the same content.
+        let edited = format!("edited {round}");
         let (left, ()) = tokio::join!(one.remove("/file"), other.has_put("/file", &edited));
         assert!(matches!(left.as_deref(), Ok([] | [_])), "{left:?}");
         assert_eq!(crowd.seen().await["/file"], Some(edited));

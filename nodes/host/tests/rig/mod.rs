@@ -70,6 +70,7 @@ pub(crate) struct TestBridge {
 #[derive(Clone)]
 struct Wires {
     bridge: BridgeId,
+    protocol: ProtocolVersions,
     heard: mpsc::Sender<FromHost>,
     say: Arc<Mutex<mpsc::Receiver<FromBridge>>>,
 }
@@ -80,12 +81,17 @@ impl TestBridge {
     }
 
     pub(crate) fn start_with_key(port: u16, seed: u8) -> Self {
+        Self::start_speaking(port, seed, ProtocolVersions::OURS)
+    }
+
+    pub(crate) fn start_speaking(port: u16, seed: u8, protocol: ProtocolVersions) -> Self {
         let key = SigningKey::from_seed(&Secret::new([seed; 32]));
         let (heard, hear) = mpsc::channel(64);
         let (say, said) = mpsc::channel(64);
         let bridge = BridgeId(key.public());
         let wires = Wires {
             bridge,
+            protocol,
             heard,
             say: Arc::new(Mutex::new(said)),
         };
@@ -207,7 +213,7 @@ async fn upgrade(
 
 /// Greets as a Bridge does, then passes messages on until either side ends.
 async fn control(wires: Wires, mut socket: WebSocket) {
-    let (bridge, protocol) = (wires.bridge, ProtocolVersions::OURS);
+    let (bridge, protocol) = (wires.bridge, wires.protocol);
     let challenge = FromBridge::Challenge {
         bridge,
         nonce: NONCE.to_owned(),

@@ -4,8 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::control::ProtocolVersions;
-use super::{Base64, SignedKind};
+use super::{Base64, ProtocolVersions, SignedKind};
 use crate::formats::shape::Class;
 use crate::units::{
     AccountId, BlobId, BridgeId, DeviceId, HostId, NodeHash, OwnerTag, PayerKey, RootHash, ShardId,
@@ -38,6 +37,8 @@ pub const UPLOAD_SLOTS: &str = "/v1/uploads/{upload}/slots";
 pub const UPLOAD_MORE: &str = "/v1/uploads/{upload}/more";
 /// `PUT` [`ReceiptPage`].
 pub const UPLOAD_RECEIPTS: &str = "/v1/uploads/{upload}/receipts";
+/// `POST` [`Commit`]: [`Committed`]. Of protocol version 1, whose commits end one upload.
+pub const UPLOAD_COMMIT: &str = "/v1/uploads/{upload}/commit";
 /// `GET`: [`RootAnswer`]; `PUT` [`Commit`]: [`Committed`].
 pub const VOLUME_ROOT: &str = "/v1/volumes/{volume}/root";
 /// `GET ?before=…&limit=…`: [`Roots`].

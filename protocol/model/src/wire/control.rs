@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::ProtocolVersions;
 use super::{Problem, Schedule, Signed, SignedKind};
 use crate::units::{BridgeId, HostId, Serial, UnixMs};
 
@@ -71,31 +72,6 @@ pub enum FromHost {
         /// The highest order done.
         seq: u64,
     },
-}
-
-/// A protocol version spoken, and the oldest one accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct ProtocolVersions {
-    /// Spoken.
-    pub version: u16,
-    /// Still accepted.
-    pub oldest: u16,
-}
-
-impl ProtocolVersions {
-    /// What this program speaks and accepts.
-    pub const OURS: Self = Self {
-        version: super::PROTOCOL_VERSION,
-        oldest: super::PROTOCOL_OLDEST,
-    };
-
-    /// The highest version both sides accept, if there is one.
-    #[must_use]
-    pub fn common(self, other: Self) -> Option<u16> {
-        let version = self.version.min(other.version);
-        (version >= self.oldest.max(other.oldest)).then_some(version)
-    }
 }
 
 /// A Host's proof of its key and its signed offer.

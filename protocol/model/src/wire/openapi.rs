@@ -2,7 +2,7 @@
 //! Only with the feature `openapi`, which the Bridge turns on to describe its calls.
 
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::{Base64, ProblemCode, Schedule, Signed, SignedKind};
@@ -29,14 +29,14 @@ pub(crate) fn text(pattern: &str, description: &str) -> RefOr<Schema> {
     object.into()
 }
 
-text_schema!(
-    Base64,
-    "^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$",
-    "Bytes as base64url without padding."
-);
+/// Base64url without padding, whose last bits are zero.
+const BASE64: &str =
+    "^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$";
+
+text_schema!(Base64, BASE64, "Bytes as base64url without padding.");
 text_schema!(
     Class,
-    "^(?:mirrors:[1-9][0-9]?|coded:[1-9][0-9]?/[1-9][0-9]?)$",
+    "^(?:mirrors:(?:[1-9]|[1-5][0-9]|6[0-4])|coded:(?:[2-9]|[1-5][0-9]|6[0-3])/(?:[3-9]|[1-5][0-9]|6[0-4]))$",
     "How a segment becomes shards: `mirrors:n`, n copies, or `coded:k/n`, any k of n restore it."
 );
 text_schema!(
@@ -64,7 +64,7 @@ impl<T: SignedKind + ToSchema> PartialSchema for Signed<T> {
     fn schema() -> RefOr<Schema> {
         let body = ObjectBuilder::new()
             .schema_type(Type::String)
-            .format(Some(SchemaFormat::Custom("base64url".to_owned())))
+            .pattern(Some(BASE64))
             .content_media_type("application/json")
             .description(Some(format!("The JSON of a {}, as signed.", T::name())));
         let signature = "Ed25519 over `xcloud/v1/`, the type, a zero byte and the body's bytes.";

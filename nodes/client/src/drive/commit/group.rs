@@ -8,9 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::wire::limits::{
-    NODES_PER_PUT_MAX, RECEIPT_SEGMENTS_PER_PAGE_MAX, UPLOADS_PER_COMMIT_MAX,
-};
+use model::wire::limits::{NODES_PER_PUT_MAX, RECEIPT_SEGMENTS_PER_PAGE_MAX};
 use tokio::sync::oneshot;
 
 use super::pace::Pace;
@@ -71,9 +69,14 @@ struct Turn<'a>(&'a Drive);
 
 impl Turn<'_> {
     async fn run(self) {
-        while let Some(group) = self.0.commits.next_group() {
+        while let Some(group) = self.0.commits.next_group(self.uploads_max()) {
             self.0.commit_jobs(group).await;
         }
+    }
+
+    /// Uploads that a root may end where this Bridge is asked.
+    fn uploads_max(&self) -> usize {
+        self.0.transfer.api().uploads_per_commit_max()
     }
 }
 
@@ -95,13 +98,16 @@ impl Commits {
     }
 
     /// The jobs that share the next root. Where there are none, the turn is over.
-    fn next_group(&self) -> Option<Vec<Job>> {
+    fn next_group(&self, uploads_max: usize) -> Option<Vec<Job>> {
         let mut state = self.state();
         let Some(first) = state.waiting.pop_front() else {
             state.is_running = false;
             return None;
         };
-        let mut load = Load::default();
+        let mut load = Load {
+            uploads_max,
+            ..Load::default()
+        };
         let mut shares = load.take(&first);
         let mut group = vec![first];
         while shares && let Some(next) = state.waiting.front() {
@@ -129,6 +135,7 @@ impl Commits {
 /// What a group's commit carries.
 #[derive(Debug, Default)]
 struct Load {
+    uploads_max: usize,
     intents: usize,
     uploads: usize,
     segments: usize,
@@ -149,7 +156,7 @@ impl Load {
             Intent::Remove(_) | Intent::Exactly(_) => false,
         };
         self.intents <= INTENTS_MAX
-            && self.uploads <= UPLOADS_PER_COMMIT_MAX
+            && self.uploads <= self.uploads_max
             && self.segments <= RECEIPT_SEGMENTS_PER_PAGE_MAX
             && self.nodes <= NODES_PER_PUT_MAX
             && job.wanted.intents.iter().all(shares)
