@@ -308,6 +308,7 @@ impl Download<'_> {
             Outcome::Fetched(fetched) => {
                 self.waiting.insert(done.turn, fetched);
                 while let Some(fetched) = self.waiting.remove(&self.next) {
+                    self.pieces.room().await;
                     let bytes = deliver(Arc::clone(&self.pieces), fetched).await?;
                     self.road.progress.bytes_verified.add(bytes);
                     self.next += 1;

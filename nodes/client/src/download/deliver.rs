@@ -61,6 +61,13 @@ impl Pieces {
         self.iter().any(|piece| piece.sink.in_order())
     }
 
+    /// Waits until every sink has room for more.
+    pub(super) async fn room(&self) {
+        for piece in self.iter() {
+            piece.sink.room().await;
+        }
+    }
+
     /// The segments that hold any of it, rising, each once.
     pub(super) fn segments(&self, shape: Shape) -> Vec<Range<u64>> {
         let mut runs: Vec<Range<u64>> = Vec::new();

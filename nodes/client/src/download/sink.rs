@@ -1,8 +1,11 @@
 //! Where verified plaintext goes.
 
 use std::fmt;
+use std::future;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
 
 /// Takes plaintext that was verified. Its methods may block; they are called on threads made for
 /// that, several at a time where the order does not matter.
@@ -15,6 +18,12 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the system says.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Waits until there is room for more. Asked before bytes that come in order, so that a slow
+    /// reader holds no thread.
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(future::ready(()))
+    }
 }
 
 /// A stream, written in order: standard output, a socket, memory.
