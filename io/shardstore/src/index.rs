@@ -115,6 +115,13 @@ impl Index {
         candidates(&self.shards, self.shard_hash(shard))
     }
 
+    /// The entries of what may be the bytes of this shard.
+    pub(crate) fn slots_of(&self, shard: &ShardId) -> Vec<Slot> {
+        let hash = self.shard_hash(shard);
+        let places = self.bytes_of(shard).into_iter();
+        places.map(|at| Slot { hash, at }).collect()
+    }
+
     /// Whether the record with this header lives at `at`.
     pub(crate) fn holds_record(&self, header: &Header, at: Location) -> bool {
         let hash = self.record_hash(&header.bridge, &header.serial);

@@ -101,6 +101,17 @@ impl Store {
         Ok(step)
     }
 
+    /// Reads the shard `id` again, out of turn, for whoever found that it does not hold. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::scrub`].
+    pub fn recheck(&self, id: &ShardId) -> Result<(), ReadError> {
+        let slots = self.shared.index().slots_of(id);
+        slots
+            .into_iter()
+            .try_for_each(|slot| self.check(slot).map(drop))
+    }
+
     /// Begins a new round with the next step, whatever the last one has left.
     pub fn scrub_anew(&self) {
         let mut state = self.shared.scrub.state();

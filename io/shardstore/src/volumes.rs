@@ -173,6 +173,17 @@ impl Volumes {
         }
     }
 
+    /// Reads the shard `id` again wherever it lies, and remembers where it has rotted, as a scrub
+    /// does. Blocks.
+    pub fn recheck(&self, id: &ShardId) {
+        for store in self.stores() {
+            if let Err(error) = store.recheck(id) {
+                tracing::error!(%error, "shard cannot be checked");
+                self.suspect(&store);
+            }
+        }
+    }
+
     /// Forgets the records of `serials`, durably; for volumes that are away it is noted, durably,
     /// and done when they come back. Returns how many were here. Blocks, and must not be called on
     /// an async thread.

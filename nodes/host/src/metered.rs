@@ -19,16 +19,21 @@ pub(crate) async fn metrics(
     State(node): State<Arc<Node>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
 ) -> Result<Response, Refusal> {
-    if !peer.ip().to_canonical().is_loopback() {
-        let detail = "metrics are for callers on the host's own machine";
-        return Err(Refusal::new(ProblemCode::Forbidden, detail));
-    }
+    require_local(peer)?;
     let recorded = node.metrics.clone();
     let recorded = recorded
         .ok_or_else(|| Refusal::new(ProblemCode::NotFound, "this host records no metrics"))?;
     record(&Status::of(&node));
     let media_type = [(CONTENT_TYPE, runtime::Metrics::media_type())];
     Ok((media_type, recorded.render()).into_response())
+}
+
+fn require_local(peer: SocketAddr) -> Result<(), Refusal> {
+    if peer.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let detail = "metrics are for callers on the host's own machine";
+    Err(Refusal::new(ProblemCode::Forbidden, detail))
 }
 
 fn record(status: &Status) {
@@ -62,4 +67,16 @@ fn record(status: &Status) {
 
 fn flag(is: bool) -> f64 {
     f64::from(u8::from(is))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_callers_on_the_same_machine_see_metrics() {
+        let may = |peer: &str| require_local(peer.parse().unwrap()).is_ok();
+        assert!(may("127.0.0.1:1") && may("[::1]:1") && may("[::ffff:127.0.0.1]:1"));
+        assert!(!may("192.0.2.1:1") && !may("[2001:db8::1]:1"));
+    }
 }

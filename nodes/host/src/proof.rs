@@ -46,7 +46,7 @@ impl Default for LeafLists {
 
 /// The proof of `leaves`. Shards are hashed a few at a time, whoever asks.
 pub(crate) async fn of(
-    node: &Node,
+    node: &Arc<Node>,
     shard: &ShardReader,
     leaves: LeafRange,
 ) -> Result<Vec<Hash>, Refusal> {
@@ -64,7 +64,9 @@ pub(crate) async fn of(
             if proves_whole(&leaves, &id, &hashes) {
                 book.keep(id, &hashes);
             } else {
-                tracing::error!(shard = %id.short(), "shard has rotted");
+                let checking = Arc::clone(node);
+                let checked = tokio::task::spawn_blocking(move || checking.volumes.recheck(&id));
+                checked.await.map_err(|_| stopping())?;
                 let detail = format!("shard {id} is damaged here");
                 return Err(Refusal::new(ProblemCode::ShardRotten, detail));
             }

@@ -291,6 +291,12 @@ async fn no_proof_is_made_of_a_shard_that_rotted() {
     let ticket = bridge.get_ticket(host.id, 2, id);
     let refused = host.get_range(&ticket, &id, "bytes=0-65535").await;
     assert!(refused.problem().ends_with(" shard_rotten"));
+    let about = host.send(Call::get("/v1/about"), None).await;
+    let about: host::About = serde_json::from_slice(&about.body).unwrap();
+    assert_eq!(
+        about.state.shards_rotten, 1,
+        "found by a reader, before any scrub"
+    );
     host.end().await;
 }
 
