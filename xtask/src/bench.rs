@@ -2,6 +2,7 @@
 //! that can be pasted there.
 
 pub(crate) mod files;
+mod machine;
 mod meter;
 mod million;
 mod network;
@@ -11,7 +12,7 @@ mod small;
 pub(crate) mod stage;
 pub(crate) mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -44,6 +45,18 @@ pub(crate) struct Options {
     /// Small files that the peers get as well
     #[arg(long, default_value_t = 1_000)]
     peer_files: u32,
+    /// Where everything lies [default: the target folder]; /dev/shm leaves the disk out
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// The folder of the bench NAME.
+    fn folder(&self, root: &Path, name: &str) -> PathBuf {
+        let base = self.dir.clone();
+        let base = base.unwrap_or_else(|| crate::target_folder(root));
+        base.join(format!("bench-{name}"))
+    }
 }
 
 /// Which benches run; all but the peers if none is named.
@@ -74,6 +87,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let only = &options.only;
     let all =
         !(only.network || only.small || only.range || only.million || only.parts || only.peers);
+    let dir = options.folder(root, "disk");
+    println!("machine: {}", machine::describe(&dir)?);
     println!("load before: {}", load());
     if all || only.network {
         network::run(root, options)?;

@@ -51,7 +51,11 @@ enum Flow {
 
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     tools::install_perf()?;
-    let mut stage = Stage::new(root, "profile", HOSTS)?;
+    let mut stage = Stage::new(
+        root,
+        crate::target_folder(root).join("bench-profile"),
+        HOSTS,
+    )?;
     let (local, back, record) = (
         stage.dir.join("local"),
         stage.dir.join("back"),

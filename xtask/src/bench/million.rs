@@ -19,7 +19,7 @@ const END_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) fn run(root: &Path, options: &Options) -> Result<()> {
     let witness = Programs::build_with_witness(root)?.witness()?;
-    let mut stage = Stage::new(root, "million", HOSTS)?;
+    let mut stage = Stage::new(root, options.folder(root, "million"), HOSTS)?;
     let folder = stage.dir.join("folder");
     files::empty_folder(&folder)?;
     for number in 0..options.entries {
@@ -98,7 +98,8 @@ fn list(stage: &Stage) -> Result<()> {
             fs::remove_dir_all(pages)?;
         }
         let mut list = stage.owner.command(["ls", "--limit", "100", "/folder"]);
-        costs.push(meter::run(list.stdout(std::process::Stdio::null()))?);
+        let quiet = std::process::Stdio::null;
+        costs.push(meter::run(list.stdout(quiet()).stderr(quiet()))?);
     }
     let wall = table::median(costs.iter().map(|cost| cost.wall_s).collect());
     let peak = costs.iter().map(|cost| cost.peak_bytes).max().unwrap_or(0);

@@ -14,7 +14,7 @@ const AIM_UP: &str = "300";
 const AIM_DOWN: &str = "750";
 
 pub(super) fn run(root: &Path, options: &Options) -> Result<()> {
-    let mut stage = Stage::new(root, "network", HOSTS)?;
+    let mut stage = Stage::new(root, options.folder(root, "network"), HOSTS)?;
     let title = format!(
         "one file of {} MB, {CLASS}, {HOSTS} Hosts",
         options.megabytes

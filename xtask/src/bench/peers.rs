@@ -43,7 +43,7 @@ struct Given<'a> {
 
 pub(super) fn run(root: &Path, options: &Options) -> Result<()> {
     // Ours first: it makes the folder that everybody works in.
-    let mut stage = Stage::new(root, "peers", HOSTS)?;
+    let mut stage = Stage::new(root, options.folder(root, "peers"), HOSTS)?;
     let (large, small, back) = (
         stage.dir.join("large"),
         stage.dir.join("small"),

@@ -17,7 +17,7 @@ const RANGE_BYTES: u64 = 1 << 20;
 const ROUNDS: u64 = 10;
 
 pub(super) fn run(root: &Path, options: &Options) -> Result<()> {
-    let mut stage = Stage::new(root, "range", HOSTS)?;
+    let mut stage = Stage::new(root, options.folder(root, "range"), HOSTS)?;
     let (local, back) = (stage.dir.join("large"), stage.dir.join("back"));
     files::random_file(&local, options.range_megabytes * 1_000_000)?;
     let put = stage.measure(|owner| {

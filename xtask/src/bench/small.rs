@@ -15,7 +15,7 @@ const AIM_UP: &str = "4,000 files/s";
 const AIM_DOWN: &str = "6,000 files/s";
 
 pub(super) fn run(root: &Path, options: &Options) -> Result<()> {
-    let mut stage = Stage::new(root, "small", HOSTS)?;
+    let mut stage = Stage::new(root, options.folder(root, "small"), HOSTS)?;
     let title = format!("small files, 10 KiB each, {HOSTS} Hosts, the Bridge's own class");
     let columns = [
         "what",

@@ -53,9 +53,8 @@ impl Bill {
 }
 
 impl Stage {
-    /// A new planet of `hosts` Hosts in the target folder's `bench-NAME`.
-    pub(crate) fn new(root: &Path, name: &str, hosts: usize) -> Result<Self> {
-        let dir = crate::target_folder(root).join(format!("bench-{name}"));
+    /// A new planet of `hosts` Hosts in `dir`.
+    pub(crate) fn new(root: &Path, dir: PathBuf, hosts: usize) -> Result<Self> {
         // What an earlier run left behind, if there was one.
         files::empty_folder(&dir)?;
         let programs = Programs::build(root)?;
