@@ -5,6 +5,7 @@ use client::drive::{Drive, Snapshot, TypedPath};
 use data_encoding::BASE64;
 use model::formats::tree::{Content, Entry, Folder, Kind, LIST_MAX, Mtime, Name, TreePath, Walked};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use super::remote;
 use crate::cli::{LsArgs, OptionalPathArgs, PathArgs};
@@ -360,26 +361,13 @@ fn mode(entry: &Entry) -> String {
     text
 }
 
-/// `2026-11-22 08:15:19` in UTC.
+/// `2026-11-22 08:15:19` in UTC; seconds since 1970 where the year has more than four digits.
 fn utc(time: Mtime) -> String {
-    let days = time.seconds.div_euclid(86_400);
-    let seconds = time.seconds.rem_euclid(86_400);
-    // Civil date from days since 1970 (Hinnant's algorithm).
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_of_year = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_of_year + 2) / 5 + 1;
-    let month = if month_of_year < 10 {
-        month_of_year + 3
-    } else {
-        month_of_year - 9
+    let Ok(time) = OffsetDateTime::from_unix_timestamp(time.seconds) else {
+        return format!("@{}", time.seconds);
     };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    let (date, (hour, minute, second)) = (time.date(), time.to_hms());
+    format!("{date} {hour:02}:{minute:02}:{second:02}")
 }
 
 #[cfg(test)]

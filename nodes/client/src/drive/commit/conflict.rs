@@ -10,6 +10,7 @@ use model::formats::tree::{
     Change, EditError, Entry, Folder, Kind, LIST_MAX, Meta, NAME_BYTES_MAX, Name, TreePath,
 };
 use model::units::UnixMs;
+use time::OffsetDateTime;
 
 use super::rebase::{Rebase, holds_same};
 use super::{CommitError, Run};
@@ -325,23 +326,10 @@ fn name_beside(path: &TreePath, device: &str, time: UnixMs, number: u32) -> Opti
 
 /// `2026-11-22 08-15-19`: a time that every file system takes in a name.
 fn utc(time: UnixMs) -> String {
-    let (days, seconds) = (time.0 / 86_400_000, time.0 / 1_000 % 86_400);
-    // Civil date from days since 1970 (Hinnant's algorithm).
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_of_year = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_of_year + 2) / 5 + 1;
-    let month = if month_of_year < 10 {
-        month_of_year + 3
-    } else {
-        month_of_year - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}-{minute:02}-{second:02}")
+    let seconds = i64::try_from(time.0 / 1_000).unwrap_or(i64::MAX);
+    let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (date, (hour, minute, second)) = (time.date(), time.to_hms());
+    format!("{date} {hour:02}-{minute:02}-{second:02}")
 }
 
 #[cfg(test)]
