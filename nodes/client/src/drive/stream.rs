@@ -6,13 +6,13 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use model::formats::tree::{BlobSlice, Content, Entry, FileVersion, Kind, TreePath};
+use model::units::SHARDS_PER_SEGMENT_MAX;
 use tasks::AbortOnDropHandle;
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Mutex, mpsc};
 
 use super::open::{Drive, OpenError};
 use super::range::ByteRange;
@@ -22,6 +22,8 @@ use crate::transfer::{FailureKind, Progress};
 
 /// Pieces of a stream that wait for its reader, each at most a shard; more wait encrypted.
 const PIECES_AHEAD: usize = 2;
+/// Most pieces that come once there is room: one of each shard of a segment.
+const PIECES_AT_ONCE_MAX: usize = SHARDS_PER_SEGMENT_MAX as usize;
 /// Most bytes of one read: it is held in memory.
 pub const READ_BYTES_MAX: usize = 64 << 20;
 
@@ -104,8 +106,7 @@ struct Ahead {
 #[derive(Debug)]
 pub struct FileStream {
     path: TreePath,
-    pieces: mpsc::UnboundedReceiver<Bytes>,
-    queue: Arc<Queue>,
+    pieces: mpsc::Receiver<Bytes>,
     /// Bytes that are still to come.
     left: u64,
     outcome: Option<AbortOnDropHandle<Result<(), DownloadError>>>,
@@ -234,16 +235,16 @@ impl OpenFile {
     #[must_use]
     pub fn stream(&self, range: Range<u64>) -> FileStream {
         let range = range.start..range.end.min(self.size());
-        let (pipe, pieces) = Pipe::new();
-        let queue = Arc::clone(&pipe.queue);
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD + PIECES_AT_ONCE_MAX);
         let outcome = match &self.file.content {
             Content::Inline(bytes) => {
-                pipe.send(part_of(bytes, &range));
+                // There is room for the first piece.
+                let _sent = sender.try_send(part_of(bytes, &range));
                 None
             }
             Content::Blob(_) if range.is_empty() => None,
             Content::Blob(slice) => {
-                let piece = piece_of(slice, range.clone(), Arc::new(pipe));
+                let piece = piece_of(slice, range.clone(), Arc::new(Pipe(sender)));
                 let (mut blob, progress) = (
                     self.downloader.open(&access_of(slice)),
                     Arc::clone(&self.progress),
@@ -256,7 +257,6 @@ impl OpenFile {
         FileStream {
             path: self.path.clone(),
             pieces,
-            queue,
             left: range.end.saturating_sub(range.start),
             outcome,
         }
@@ -302,7 +302,6 @@ impl FileStream {
             return Ok(None);
         }
         if let Some(piece) = self.pieces.recv().await {
-            self.queue.took();
             self.left = self.left.saturating_sub(piece.len() as u64);
             return Ok(Some(piece));
         }
@@ -321,49 +320,9 @@ impl FileStream {
     }
 }
 
-/// What waits for the reader of a stream.
-#[derive(Debug, Default)]
-struct Queue {
-    pieces: AtomicUsize,
-    taken: Notify,
-}
-
-impl Queue {
-    fn took(&self) {
-        self.pieces.fetch_sub(1, Ordering::AcqRel);
-        self.taken.notify_one();
-    }
-
-    async fn room(&self) {
-        while self.pieces.load(Ordering::Acquire) >= PIECES_AHEAD {
-            self.taken.notified().await;
-        }
-    }
-}
-
 /// Hands pieces to a [`FileStream`], and has room while few wait.
 #[derive(Debug)]
-struct Pipe {
-    pieces: mpsc::UnboundedSender<Bytes>,
-    queue: Arc<Queue>,
-}
-
-impl Pipe {
-    fn new() -> (Self, mpsc::UnboundedReceiver<Bytes>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let pipe = Self {
-            pieces: sender,
-            queue: Arc::default(),
-        };
-        (pipe, receiver)
-    }
-
-    /// False where nobody reads any more.
-    fn send(&self, piece: Bytes) -> bool {
-        self.queue.pieces.fetch_add(1, Ordering::AcqRel);
-        self.pieces.send(piece).is_ok()
-    }
-}
+struct Pipe(mpsc::Sender<Bytes>);
 
 impl Sink for Pipe {
     fn in_order(&self) -> bool {
@@ -371,19 +330,14 @@ impl Sink for Pipe {
     }
 
     fn write_at(&self, _offset: u64, bytes: &[u8]) -> io::Result<()> {
-        if self.send(Bytes::copy_from_slice(bytes)) {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
+        let sent = self.0.try_send(Bytes::copy_from_slice(bytes));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     fn room(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            tokio::select! {
-                () = self.queue.room() => {}
-                () = self.pieces.closed() => {}
-            }
+            // Where nobody reads any more, writing tells.
+            let _places = self.0.reserve_many(PIECES_AT_ONCE_MAX).await;
         })
     }
 }
