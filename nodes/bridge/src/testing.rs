@@ -124,6 +124,7 @@ impl World {
                 zone: offer.zone.clone(),
                 region: None,
                 online: online(*alias),
+                proved: None,
             };
             let candidate = Candidate {
                 alias: alias.0,

@@ -117,5 +117,6 @@ const fn text(reason: DeleteReason) -> &'static str {
         DeleteReason::NotCommitted => "not committed",
         DeleteReason::Retired => "retired",
         DeleteReason::Purged => "purged",
+        DeleteReason::Replaced => "replaced",
     }
 }

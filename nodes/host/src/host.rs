@@ -210,6 +210,7 @@ impl Node {
             paused: self.is_paused(),
             volumes_away: u32::try_from(self.volumes.away()).unwrap_or(u32::MAX),
             shards_rotten: self.volumes.bad_shards(),
+            trash_bytes: 0,
         }
     }
 

@@ -197,6 +197,8 @@ impl Session<'_> {
                 .config
                 .offer(self.node.bound, self.link.quota_bytes),
             state: self.node.state_for(self.link),
+            events_seen: 0,
+            mark: 0,
         };
         let hello = Signed::new(&self.node.key, &hello);
         say(writer, &FromHost::Hello { hello }).await?;
@@ -310,9 +312,15 @@ impl Session<'_> {
                 Ok(())
             }
             FromBridge::Refused { problem } => Err(JoinError::Refused(problem)),
-            FromBridge::Challenge { .. } | FromBridge::Welcome { .. } => {
-                Err(JoinError::OutOfOrder { expected: "orders" })
-            }
+            FromBridge::Challenge { .. }
+            | FromBridge::Welcome { .. }
+            | FromBridge::Audit { .. }
+            | FromBridge::Repair { .. }
+            | FromBridge::Inventory { .. }
+            | FromBridge::Retain { .. }
+            | FromBridge::Event { .. }
+            | FromBridge::Mark { .. }
+            | FromBridge::Leaving { .. } => Err(JoinError::OutOfOrder { expected: "orders" }),
         }
     }
 }
@@ -332,6 +340,13 @@ fn unexpected(message: FromBridge, expected: &'static str) -> JoinError {
         FromBridge::Challenge { .. }
         | FromBridge::Welcome { .. }
         | FromBridge::Reachability { .. }
-        | FromBridge::Order { .. } => JoinError::OutOfOrder { expected },
+        | FromBridge::Order { .. }
+        | FromBridge::Audit { .. }
+        | FromBridge::Repair { .. }
+        | FromBridge::Inventory { .. }
+        | FromBridge::Retain { .. }
+        | FromBridge::Event { .. }
+        | FromBridge::Mark { .. }
+        | FromBridge::Leaving { .. } => JoinError::OutOfOrder { expected },
     }
 }

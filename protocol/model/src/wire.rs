@@ -4,6 +4,7 @@
 //! a named maximum, checked by whoever receives them (`docs/spec/wire.md`).
 
 pub mod api;
+pub mod audit;
 pub mod control;
 mod leaves;
 pub mod limits;
@@ -11,9 +12,11 @@ pub mod limits;
 pub(crate) mod openapi;
 mod problem;
 mod receipt;
+pub mod repair;
 mod schedule;
 mod signed;
 mod ticket;
+pub mod upkeep;
 mod version;
 
 pub use leaves::{
@@ -29,6 +32,6 @@ pub use ticket::{
     ticket_header,
 };
 pub use version::{
-    COMMITS_NAME_UPLOADS, PROTOCOL_HEADER, Program, ProtocolVersions, ProtocolVersionsError,
+    COMMITS_NAME_UPLOADS, HEALS, PROTOCOL_HEADER, Program, ProtocolVersions, ProtocolVersionsError,
     VersionRefused,
 };

@@ -144,6 +144,13 @@ fn from_bridge_seeds() -> Vec<Vec<u8>> {
         r#"{"type":"refused","problem":{"type":"urn:xcloud:problem:busy","title":"t","status":429,"code":"busy","detail":"d"}}"#,
         r#"{"type":"reachability","reachable":false,"detail":"d"}"#,
         r#"{"type":"order","order":{"body":"AAAA","signature":"AAAA"}}"#,
+        r#"{"type":"audit","challenge":{"body":"AAAA","signature":"AAAA"}}"#,
+        r#"{"type":"repair","order":{"body":"AAAA","signature":"AAAA"}}"#,
+        r#"{"type":"inventory","inventory":{"id":"$A","serials":"AAAA"}}"#,
+        r#"{"type":"retain","set":{"body":"AAAA","signature":"AAAA"}}"#,
+        r#"{"type":"event","event":{"body":"AAAA","signature":"AAAA"}}"#,
+        r#"{"type":"mark","mark":{"body":"AAAA","signature":"AAAA"}}"#,
+        r#"{"type":"leaving","progress":{"wish":{"wish":"part","bytes":9},"moved_bytes":1,"moved_shards":1,"left_bytes":1,"left_shards":1,"done":false}}"#,
     ])
 }
 
@@ -152,6 +159,12 @@ fn from_host_seeds() -> Vec<Vec<u8>> {
         r#"{"type":"hello","hello":{"body":"AAAA","signature":"AAAA"}}"#,
         r#"{"type":"heartbeat","state":{"used_bytes":1,"free_bytes":2,"shards":3,"paused":false}}"#,
         r#"{"type":"orders_done","seq":9}"#,
+        r#"{"type":"proof","proof":{"answer":{"body":"AAAA","signature":"AAAA"},"leaf":"AAAA"}}"#,
+        r#"{"type":"repaired","repaired":{"id":"$A","outcome":{"end":"stored","receipt":"AAAA"},"saw":[{"host":"$B","index":1,"saw":"missing"}]}}"#,
+        r#"{"type":"repaired","repaired":{"id":"$A","outcome":{"end":"inconsistent","found":"$B"}}}"#,
+        r#"{"type":"holdings","holdings":{"id":"$A","gone":[1,2]}}"#,
+        r#"{"type":"retained","trashed":1}"#,
+        r#"{"type":"leave","leave":{"body":"AAAA","signature":"AAAA"}}"#,
     ])
 }
 

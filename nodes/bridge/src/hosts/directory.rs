@@ -340,6 +340,7 @@ impl Entry {
                 zone: self.offer.zone.clone(),
                 region: offer.region.clone(),
                 online: link.is_some(),
+                proved: None,
             },
             candidate: Candidate {
                 alias: alias.0,

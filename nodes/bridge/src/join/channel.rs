@@ -250,7 +250,12 @@ impl Session<'_> {
             return Err(ChannelEnd::Flood);
         }
         match message {
-            FromHost::Hello { .. } => Err(ChannelEnd::OutOfTurn),
+            FromHost::Hello { .. }
+            | FromHost::Proof { .. }
+            | FromHost::Repaired { .. }
+            | FromHost::Holdings { .. }
+            | FromHost::Retained { .. }
+            | FromHost::Leave { .. } => Err(ChannelEnd::OutOfTurn),
             FromHost::Heartbeat { state } => {
                 self.bridge
                     .directory()

@@ -225,6 +225,8 @@ mod tests {
                 until: None,
             },
             state: HostState::default(),
+            events_seen: 0,
+            mark: 0,
         }
     }
 

@@ -251,6 +251,7 @@ fn decode_erasure(input: &mut Reader<'_>) -> Result<Erasure, DecodeError> {
         1 => DeleteReason::NotCommitted,
         2 => DeleteReason::Retired,
         3 => DeleteReason::Purged,
+        4 => DeleteReason::Replaced,
         _ => return Err(DecodeError::Invalid { field: "reason" }),
     };
     let blobs = (0..list_len(input, "blobs", PURGE_ITEMS_MAX)?)
@@ -264,6 +265,7 @@ const fn reason_code(reason: DeleteReason) -> u8 {
         DeleteReason::NotCommitted => 1,
         DeleteReason::Retired => 2,
         DeleteReason::Purged => 3,
+        DeleteReason::Replaced => 4,
     }
 }
 

@@ -202,6 +202,8 @@ fn hello(key: &SigningKey, number: u8, address: SocketAddr) -> Hello {
             free_bytes: 1 << 40,
             ..HostState::default()
         },
+        events_seen: 0,
+        mark: 0,
     }
 }
 

@@ -269,6 +269,7 @@ mod tests {
             zone: String::new(),
             region: None,
             online: true,
+            proved: None,
         };
         dialable(&[address(0), address(1), address(2)])
     }

@@ -111,6 +111,7 @@ impl Host {
             zone: format!("z{}", self.number),
             region: None,
             online: true,
+            proved: None,
         }
     }
 

@@ -57,6 +57,9 @@ pub const SHARDS: &str = "/v1/shards";
 /// At a Host. `GET {RECEIPTS}/{id}` with a PUT ticket: the signed
 /// [`StoreReceipt`](super::StoreReceipt) again, where the shard is stored under its serial.
 pub const RECEIPTS: &str = "/v1/receipts";
+/// At a Host. `POST` with an audit ticket, body a signed [`Challenge`](super::audit::Challenge) of
+/// the ticket's payer or its Bridge: a [`Proof`](super::audit::Proof).
+pub const AUDIT: &str = "/v1/audit";
 /// The header of a PUT that names the shard: 64 hexadecimal characters.
 pub const SHARD_ID_HEADER: &str = "shard-id";
 
@@ -218,6 +221,9 @@ pub struct HostAddress {
     pub region: Option<String>,
     /// Whether the Bridge hears from it now.
     pub online: bool,
+    /// When it last proved to the Bridge that it keeps what it should, if it ever did.
+    #[serde(default)]
+    pub proved: Option<UnixMs>,
 }
 
 /// The slots of one segment.

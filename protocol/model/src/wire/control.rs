@@ -9,6 +9,9 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::ProtocolVersions;
+use super::audit::{Challenge, Proof};
+use super::repair::{RepairOrder, Repaired};
+use super::upkeep::{Holdings, HostEvent, Inventory, Leave, LeaveProgress, Mark, RetainSet};
 use super::{Problem, Schedule, Signed, SignedKind};
 use crate::units::{BridgeId, HostId, Serial, UnixMs};
 
@@ -51,6 +54,42 @@ pub enum FromBridge {
         /// The order.
         order: Signed<Order>,
     },
+    /// A challenge; the Host answers with [`FromHost::Proof`]. One at a time. This and all below
+    /// from version [`HEALS`](super::HEALS) on.
+    Audit {
+        /// The challenge.
+        challenge: Signed<Challenge>,
+    },
+    /// A shard to be made anew; the Host answers with [`FromHost::Repaired`].
+    Repair {
+        /// The order.
+        order: Signed<RepairOrder>,
+    },
+    /// Which records are there; the Host answers with [`FromHost::Holdings`].
+    Inventory {
+        /// The question.
+        inventory: Inventory,
+    },
+    /// Which records are to stay; the Host answers with [`FromHost::Retained`].
+    Retain {
+        /// The set.
+        set: Signed<RetainSet>,
+    },
+    /// A decision about the Host. All since the one the Host saw last, in order.
+    Event {
+        /// The event.
+        event: Signed<HostEvent>,
+    },
+    /// How far the Bridge's memory reaches.
+    Mark {
+        /// The mark.
+        mark: Signed<Mark>,
+    },
+    /// How leaving goes.
+    Leaving {
+        /// So far.
+        progress: LeaveProgress,
+    },
 }
 
 /// What a Host says to a Bridge.
@@ -72,6 +111,34 @@ pub enum FromHost {
         /// The highest order done.
         seq: u64,
     },
+    /// The answer to a challenge.
+    Proof {
+        /// The answer.
+        proof: Proof,
+    },
+    /// What became of a repair order.
+    Repaired {
+        /// Its end.
+        repaired: Repaired,
+    },
+    /// The answer to an inventory.
+    Holdings {
+        /// The answer.
+        holdings: Holdings,
+    },
+    /// A retain set was taken or refused.
+    Retained {
+        /// Records that went into the trash.
+        trashed: u64,
+        /// Why nothing was done, where that is so.
+        #[serde(default)]
+        refused: Option<String>,
+    },
+    /// The Host wants to leave, or to stay after all.
+    Leave {
+        /// Signed by the Host's key.
+        leave: Signed<Leave>,
+    },
 }
 
 /// A Host's proof of its key and its signed offer.
@@ -91,6 +158,12 @@ pub struct Hello {
     pub offer: Offer,
     /// How it is now.
     pub state: HostState,
+    /// The highest event of this Bridge that it keeps.
+    #[serde(default)]
+    pub events_seen: u64,
+    /// The highest mark of this Bridge that it keeps.
+    #[serde(default)]
+    pub mark: u64,
 }
 
 impl SignedKind for Hello {
@@ -135,7 +208,7 @@ pub struct HostState {
     pub free_bytes: u64,
     /// Records stored.
     pub shards: u64,
-    /// Paused by its owner, or outside its hours: takes no new shards.
+    /// Paused by its owner, or outside its hours: takes no new shards and serves none.
     pub paused: bool,
     /// Volumes that it cannot see now; what lies on them is not lost.
     #[serde(default)]
@@ -143,6 +216,9 @@ pub struct HostState {
     /// Shards that have rotted on its disks.
     #[serde(default)]
     pub shards_rotten: u64,
+    /// Bytes in its trash: they make room for new shards when it is needed.
+    #[serde(default)]
+    pub trash_bytes: u64,
 }
 
 /// What a Bridge orders a Host to do. Orders are numbered from 1 per Host, without gaps; the Host
@@ -189,4 +265,6 @@ pub enum DeleteReason {
     Retired,
     /// The owner destroyed them.
     Purged,
+    /// They lie elsewhere now. From version [`HEALS`](super::HEALS) on; before, `Retired` is said.
+    Replaced,
 }

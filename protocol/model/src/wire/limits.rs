@@ -38,6 +38,18 @@ pub const REPORTS_MAX: usize = 256;
 pub const PURGE_ITEMS_MAX: usize = 10_000;
 /// Serials in one order to a Host.
 pub const SERIALS_PER_ORDER_MAX: usize = 1_024;
+/// Serials in one inventory: 256 KiB of them.
+pub const SERIALS_PER_INVENTORY_MAX: usize = 16_384;
+/// Serials in one retain set: 512 KiB of them.
+pub const SERIALS_PER_RETAIN_SET_MAX: usize = 32_768;
+/// Times that a retain set excepts.
+pub const RETAIN_EXCEPT_MAX: usize = 64;
+/// Sources in one repair order.
+pub const REPAIR_SOURCES_MAX: usize = 64;
+/// A repair order is good for this long.
+pub const REPAIR_LIFETIME_MS: u64 = 3_600_000;
+/// Characters of an event's reason.
+pub const EVENT_REASON_CHARS_MAX: usize = 1_024;
 /// Addresses a Host may offer.
 pub const HOST_ADDRESSES_MAX: usize = 8;
 /// Bytes of a Host's, device's or zone's name.

@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::crypto::{Signature, SigningKey, verify};
+use crate::crypto::{Signature, SigningKey, sha256, verify};
 
 /// Bytes that travel in JSON as unpadded base64url text.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -96,6 +96,12 @@ impl<T: SignedKind> Signed<T> {
         verify(public, kind, &self.body.0, &Signature(signature))
             .map_err(|_| SignedError::Signature { kind })?;
         self.peek()
+    }
+
+    /// SHA-256 of the body's bytes, exactly as transmitted: its name in what refers to it.
+    #[must_use]
+    pub fn body_hash(&self) -> [u8; 32] {
+        sha256(&self.body.0)
     }
 
     /// Reads the body **without** checking who signed it, to learn whose key to check.

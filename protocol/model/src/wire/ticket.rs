@@ -79,6 +79,8 @@ pub enum TicketPurpose {
     Store,
     /// Read this shard.
     Read(ShardId),
+    /// Prove that this shard is there.
+    Prove(ShardId),
 }
 
 /// A ticket whose signature, Host, time and purpose were checked.
@@ -259,6 +261,7 @@ impl Action {
             (Self::Get { shard } | Self::RepairGet { shard }, TicketPurpose::Read(asked)) => {
                 *shard == asked
             }
+            (Self::Audit { shard }, TicketPurpose::Prove(asked)) => *shard == asked,
             _ => false,
         }
     }

@@ -16,6 +16,10 @@ pub const PROTOCOL_HEADER: &str = "xcloud-protocol";
 /// was made to the one upload that it ended.
 pub const COMMITS_NAME_UPLOADS: u16 = 2;
 
+/// From this version on a Host answers audits and inventories and carries out repair orders, and a
+/// Bridge tells it its decisions (`control::FromBridge::Audit` and those after it).
+pub const HEALS: u16 = 3;
+
 /// A protocol version spoken, and the oldest one accepted. As text `OLDEST-SPOKEN`, `1-2` say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -32,9 +36,9 @@ pub struct ProtocolVersions {
 pub struct ProtocolVersionsError;
 
 impl ProtocolVersions {
-    /// What this program speaks and accepts: N and N−1.
+    /// What this program speaks and accepts: N and N−1, and while it costs nothing N−2.
     pub const OURS: Self = Self {
-        version: 2,
+        version: 3,
         oldest: 1,
     };
     /// What programs spoke that did not say.
