@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use bridge::context::Policy;
+use bridge::timing::Timing;
 use clap::Parser;
 use runtime::{LogFormat, Size, Span};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,10 @@ pub(crate) struct Flags {
     /// Believe Hosts what zone they are in: for networks whose Hosts are all yours.
     #[arg(long, env = "XBRIDGE_TRUST_ZONES", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     trust_zones: Option<bool>,
+    /// How patient the Bridge is: standard, or dev, where silence, audits and repair go by seconds
+    /// and new Hosts are trusted at once [default: standard].
+    #[arg(long, env = "XBRIDGE_PROFILE", value_name = "PROFILE")]
+    profile: Option<String>,
     /// How long removed content is kept [default: 30 d].
     #[arg(long, env = "XBRIDGE_RETENTION", value_name = "SPAN")]
     retention: Option<Span>,
@@ -69,6 +74,7 @@ struct RawConfig {
     tls: Option<bool>,
     behind_proxy: Option<bool>,
     trust_zones: Option<bool>,
+    profile: Option<String>,
     retention: Option<Span>,
     quota: Option<Size>,
     log_format: Option<String>,
@@ -116,10 +122,19 @@ impl Config {
                 quota_bytes: raw.quota.map_or(defaults.quota_bytes, Size::bytes),
                 retention_ms: raw.retention.map_or(defaults.retention_ms, Span::ms),
                 trust_zones: raw.trust_zones.unwrap_or(defaults.trust_zones),
+                timing: profile(raw.profile.as_deref())?,
             },
             log_format: raw.log_format.as_deref().unwrap_or("human").parse()?,
             log_level: raw.log_level.unwrap_or_else(|| "info".to_owned()),
         })
+    }
+}
+
+fn profile(name: Option<&str>) -> anyhow::Result<Timing> {
+    match name {
+        None | Some("standard") => Ok(Timing::STANDARD),
+        Some("dev") => Ok(Timing::DEV),
+        Some(other) => bail!("no profile is called `{other}`; there are standard and dev"),
     }
 }
 

@@ -90,7 +90,7 @@ impl Bridge {
         let inner = Inner {
             store,
             keys: Arc::new(keys),
-            directory: Directory::new(rows, clock()),
+            directory: Directory::new(config.policy.timing, rows, clock()),
             config,
             dialer: Dialer::new(DialerLimits {
                 idle_max: 0,

@@ -7,6 +7,7 @@ use model::units::UnixMs;
 
 use crate::hosts::roster::Roster;
 use crate::keys::BridgeKeys;
+use crate::timing::Timing;
 
 /// What a rule may look at beside its transaction. A clone is cheap.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Policy {
     pub retention_ms: u64,
     /// Whether a Host's own word about its zone counts.
     pub trust_zones: bool,
+    /// How patient it is.
+    pub timing: Timing,
 }
 
 impl Default for Policy {
@@ -38,6 +41,7 @@ impl Default for Policy {
             quota_bytes: 1_000_000_000_000,
             retention_ms: 30 * 24 * 3_600_000,
             trust_zones: false,
+            timing: Timing::STANDARD,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The Hosts: what each offers, who is there now, and the picture that plans are made from.
 
+pub mod breaker;
 pub mod directory;
 pub mod offer;
 pub mod presence;

@@ -9,6 +9,7 @@
 //! durable; a Host that counts without having proved its key and been reached.
 
 pub mod account;
+pub mod audit;
 pub mod bridge;
 pub mod context;
 mod corrupt;
@@ -21,9 +22,11 @@ pub mod keys;
 pub mod orders;
 pub mod random;
 pub mod refusal;
+pub mod repair;
 pub mod report;
 pub mod server;
 mod throttle;
+pub mod timing;
 pub mod upload;
 pub mod workers;
 

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::offer::{StoredOffer, zone_number};
 use super::presence::presence;
 use super::roster::{HostCard, Roster};
+use crate::timing::Timing;
 
 /// Regions that get a number of their own.
 const REGIONS_MAX: usize = 1_024;
@@ -31,6 +32,7 @@ const VETTED_AUDITS: u64 = 100;
 /// All Hosts that ever joined, and which of them are connected.
 #[derive(Debug)]
 pub struct Directory {
+    timing: Timing,
     hosts: Mutex<Hosts>,
     roster: Mutex<Arc<Roster>>,
     changed: Notify,
@@ -81,7 +83,7 @@ pub struct LinkHandle {
 impl Directory {
     /// The Hosts of the store; nobody is connected yet.
     #[must_use]
-    pub fn new(rows: Vec<HostRow>, now: UnixMs) -> Self {
+    pub fn new(timing: Timing, rows: Vec<HostRow>, now: UnixMs) -> Self {
         let entries = rows.into_iter().filter_map(|row| {
             let offer: StoredOffer = serde_json::from_slice(&row.offer)
                 .inspect_err(|error| {
@@ -106,6 +108,7 @@ impl Directory {
         };
         let roster = Arc::new(Roster::new(BTreeMap::new()));
         let directory = Self {
+            timing,
             hosts: Mutex::new(hosts),
             roster: Mutex::new(roster),
             changed: Notify::new(),
@@ -255,7 +258,7 @@ impl Directory {
     pub fn unwritten(&self, limit: usize, now: UnixMs) -> Vec<HostStatus> {
         let hosts = self.lock();
         let statuses = hosts.by_alias.iter().filter_map(|(alias, entry)| {
-            let state = entry.presence(now);
+            let state = entry.presence(&self.timing, now);
             let news = (state, entry.last_seen) != entry.written;
             news.then_some(HostStatus {
                 alias: *alias,
@@ -318,8 +321,9 @@ fn number_region(regions: &mut BTreeMap<String, Region>, name: &str) -> Region {
 }
 
 impl Entry {
-    fn presence(&self, now: UnixMs) -> metastore::HostState {
+    fn presence(&self, timing: &Timing, now: UnixMs) -> metastore::HostState {
         presence(
+            timing,
             self.link.is_some(),
             &self.offer.offer.schedule,
             self.last_seen,

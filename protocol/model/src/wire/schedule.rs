@@ -38,6 +38,24 @@ impl Schedule {
             .is_some_and(|byte| byte & (0x80 >> bit) != 0)
     }
 
+    /// Milliseconds between `from` and `to` that are promised.
+    #[must_use]
+    pub fn promised_ms(&self, from: UnixMs, to: UnixMs) -> u64 {
+        const WEEK_MS: u64 = HOURS as u64 * HOUR_MS;
+        let span = to.since_ms(from);
+        let weeks = span / WEEK_MS;
+        let mut promised = weeks * u64::from(self.hours()) * HOUR_MS;
+        let mut at = from.plus_ms(weeks * WEEK_MS);
+        while at < to {
+            let next = UnixMs((at.0 / HOUR_MS + 1).saturating_mul(HOUR_MS)).min(to);
+            if self.promises(at) {
+                promised += next.since_ms(at);
+            }
+            at = next;
+        }
+        promised
+    }
+
     /// Hours promised in a week: 0..=168.
     #[must_use]
     pub fn hours(&self) -> u32 {
@@ -109,5 +127,18 @@ mod tests {
         assert!(first.promises(monday.plus_ms(HOURS as u64 * HOUR_MS)));
         assert!(Schedule::ALWAYS.promises(monday));
         assert!("8".parse::<Schedule>().is_err());
+    }
+
+    #[test]
+    fn only_promised_time_is_counted() {
+        let monday = UnixMs(1_704_067_200_000);
+        let first: Schedule = format!("8{}", "0".repeat(41)).parse().unwrap();
+        let half = HOUR_MS / 2;
+        let (early, late) = (UnixMs(monday.0 - half), monday.plus_ms(half));
+        assert_eq!(first.promised_ms(early, late), half);
+        assert_eq!(first.promised_ms(late, early), 0);
+        let weeks = monday.plus_ms(3 * 168 * HOUR_MS + half);
+        assert_eq!(first.promised_ms(monday, weeks), 3 * HOUR_MS + half);
+        assert_eq!(Schedule::ALWAYS.promised_ms(early, late), HOUR_MS);
     }
 }

@@ -41,7 +41,7 @@ fn online(directory: &Directory, now: UnixMs) -> u64 {
 
 #[test]
 fn a_host_counts_while_connected_reached_promised_and_not_paused() {
-    let directory = Directory::new(Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
     let link = directory.connect(HOST, offer(), state(), NOW);
     assert_eq!(online(&directory, NOW), 0);
     directory.set_reachable(&link, true);
@@ -66,7 +66,7 @@ fn a_host_counts_while_connected_reached_promised_and_not_paused() {
 
 #[test]
 fn the_newest_channel_of_a_host_counts() {
-    let directory = Directory::new(Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
     let old = directory.connect(HOST, offer(), state(), NOW);
     let new = directory.connect(HOST, offer(), state(), NOW);
     assert!(old.end.is_cancelled() && !new.end.is_cancelled());
@@ -79,7 +79,7 @@ fn the_newest_channel_of_a_host_counts() {
 
 #[test]
 fn planned_bytes_count_until_the_next_heartbeat() {
-    let directory = Directory::new(Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
     let link = directory.connect(HOST, offer(), state(), NOW);
     directory.set_reachable(&link, true);
     let full = |directory: &Directory| {
@@ -95,7 +95,7 @@ fn planned_bytes_count_until_the_next_heartbeat() {
 
 #[test]
 fn standing_falls_with_failures_and_comes_back() {
-    let directory = Directory::new(Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
     let link = directory.connect(HOST, offer(), state(), NOW);
     let standing = || directory.lock().by_alias[&HOST.0].standing_ppm;
     directory.lower([HOST.0].into_iter());
@@ -112,7 +112,7 @@ fn standing_falls_with_failures_and_comes_back() {
 
 #[test]
 fn presence_is_written_once_it_changed() {
-    let directory = Directory::new(Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
     let link = directory.connect(HOST, offer(), state(), NOW);
     assert_eq!(directory.unwritten(10, NOW), []);
     let later = NOW.plus_ms(5);
