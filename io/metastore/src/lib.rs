@@ -24,9 +24,9 @@ pub use tables::accounts::{Account, AccountTable, DeviceListRow, Session, TokenH
 pub use tables::blobs::{
     BlobRow, BlobState, BlobTable, ReferenceDelta, ReferenceError, RetiredCursor,
 };
-pub use tables::groups::{GroupKey, GroupRow, GroupTable};
+pub use tables::groups::{FrozenSegment, GroupKey, GroupRow, GroupTable};
 pub use tables::hosts::{
-    HostAlias, HostRow, HostState, HostStatus, HostTable, OrderRow, Reputation,
+    HostAlias, HostLog, HostLogRow, HostRow, HostState, HostStatus, HostTable, OrderRow, Reputation,
 };
 pub use tables::keys::{IdempotencyKey, KeyTable};
 pub use tables::nodes::{NodeRow, NodeState, NodeTable, SweptNodes};

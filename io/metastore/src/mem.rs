@@ -23,8 +23,8 @@ use model::units::{AccountId, BlobId, HostId, NodeHash, UnixMs, UploadId, Volume
 
 use crate::tables::ROWS_PER_CALL_MAX;
 use crate::{
-    Account, BlobRow, GroupKey, GroupRow, HostAlias, HostRow, IdempotencyKey, NodeRow, RootRow,
-    Session, TokenHash, Tx, UploadRow, Usage,
+    Account, BlobRow, GroupKey, GroupRow, HostAlias, HostLog, HostRow, IdempotencyKey, NodeRow,
+    RootRow, Session, TokenHash, Tx, UploadRow, Usage,
 };
 
 /// All tables.
@@ -42,6 +42,8 @@ pub(crate) struct Mem {
     host_aliases: Table<HostId, HostAlias>,
     order_seqs: Table<HostAlias, u64>,
     orders: Table<(HostAlias, u64), Vec<u8>>,
+    host_log: Table<(HostAlias, HostLog, u64), (UnixMs, Vec<u8>)>,
+    frozen: Table<(AccountId, BlobId, u64), UnixMs>,
     usage: Table<AccountId, Usage>,
     idempotency: Table<(AccountId, IdempotencyKey), (Vec<u8>, UnixMs)>,
     meta: Table<String, Vec<u8>>,
@@ -77,6 +79,8 @@ impl Mem {
         end(&mut self.host_aliases);
         end(&mut self.order_seqs);
         end(&mut self.orders);
+        end(&mut self.host_log);
+        end(&mut self.frozen);
         end(&mut self.usage);
         end(&mut self.idempotency);
         end(&mut self.meta);

@@ -8,7 +8,7 @@ use super::{Mem, bounded, count};
 use crate::group::Group;
 use crate::tables::groups::next_version;
 use crate::tables::to_i64;
-use crate::{GroupKey, GroupRow, GroupTable, StoreError, SwapError};
+use crate::{FrozenSegment, GroupKey, GroupRow, GroupTable, StoreError, SwapError};
 
 impl GroupTable for Mem {
     fn groups(
@@ -66,6 +66,35 @@ impl GroupTable for Mem {
             .range((first, Bound::Unbounded))
             .map(|(_, row)| row.clone());
         Ok(rows.take(bounded(limit)).collect())
+    }
+
+    fn freeze_segment(&mut self, segment: &FrozenSegment) -> Result<bool, StoreError> {
+        to_i64("segment", segment.segment)?;
+        to_i64("at", segment.at.0)?;
+        let key = (segment.account, segment.blob, segment.segment);
+        Ok(self.frozen.insert(key, segment.at))
+    }
+
+    fn scan_frozen(
+        &self,
+        after: Option<&FrozenSegment>,
+        limit: u32,
+    ) -> Result<Vec<FrozenSegment>, StoreError> {
+        let key = |after: &FrozenSegment| (after.account, after.blob, after.segment);
+        let first = after.map_or(Bound::Unbounded, |after| Bound::Excluded(key(after)));
+        let rows = self.frozen.range((first, Bound::Unbounded));
+        let rows = rows.map(|((account, blob, segment), at)| FrozenSegment {
+            account: *account,
+            blob: *blob,
+            segment: *segment,
+            at: *at,
+        });
+        Ok(rows.take(bounded(limit)).collect())
+    }
+
+    fn thaw_blob(&mut self, account: &AccountId, blob: &BlobId) -> Result<u64, StoreError> {
+        let all = (*account, *blob, 0)..=(*account, *blob, u64::MAX);
+        Ok(count(self.frozen.sweep(all, u32::MAX, |_| true).len()))
     }
 
     fn delete_groups(

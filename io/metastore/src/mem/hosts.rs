@@ -7,7 +7,8 @@ use model::units::{HostId, UnixMs};
 use super::{Mem, bounded, count};
 use crate::tables::{check_value, to_i64};
 use crate::{
-    HostAlias, HostRow, HostState, HostStatus, HostTable, OrderRow, Reputation, StoreError,
+    HostAlias, HostLog, HostLogRow, HostRow, HostState, HostStatus, HostTable, OrderRow,
+    Reputation, StoreError,
 };
 
 impl HostTable for Mem {
@@ -40,6 +41,7 @@ impl HostTable for Mem {
             state: HostState::Online,
             last_seen: now,
             reputation: Reputation::default(),
+            record: Vec::new(),
         };
         self.hosts.put(alias, row);
         self.host_aliases.put(*id, alias);
@@ -106,6 +108,79 @@ impl HostTable for Mem {
         Ok(true)
     }
 
+    fn set_record(&mut self, alias: HostAlias, record: &[u8]) -> Result<bool, StoreError> {
+        check_value("record", record)?;
+        let Some(row) = self.hosts.get(&alias).cloned() else {
+            return Ok(false);
+        };
+        let record = record.to_vec();
+        self.hosts.put(alias, HostRow { record, ..row });
+        Ok(true)
+    }
+
+    fn append_log(
+        &mut self,
+        alias: HostAlias,
+        log: HostLog,
+        at: UnixMs,
+        body: &[u8],
+    ) -> Result<Option<u64>, StoreError> {
+        check_value("host log", body)?;
+        to_i64("at", at.0)?;
+        if self.hosts.get(&alias).is_none() {
+            return Ok(None);
+        }
+        let seq = self.newest_log(alias, log)? + 1;
+        self.host_log.put((alias, log, seq), (at, body.to_vec()));
+        Ok(Some(seq))
+    }
+
+    fn host_log(
+        &self,
+        alias: HostAlias,
+        log: HostLog,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<HostLogRow>, StoreError> {
+        if after == u64::MAX {
+            return Ok(Vec::new());
+        }
+        let rows = self.host_log.range((
+            Bound::Excluded((alias, log, after)),
+            Bound::Included((alias, log, u64::MAX)),
+        ));
+        let rows = rows.map(|((_, _, seq), (at, body))| HostLogRow {
+            seq: *seq,
+            at: *at,
+            body: body.clone(),
+        });
+        Ok(rows.take(bounded(limit)).collect())
+    }
+
+    fn newest_log(&self, alias: HostAlias, log: HostLog) -> Result<u64, StoreError> {
+        let all = (alias, log, 0)..=(alias, log, u64::MAX);
+        let newest = self.host_log.range(all).next_back();
+        Ok(newest.map_or(0, |((_, _, seq), _)| *seq))
+    }
+
+    fn sweep_log(&mut self, log: HostLog, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
+        let old = self.host_log.range(..).filter(|((alias, of, seq), row)| {
+            let is_newest = || {
+                let all = (*alias, log, 0)..=(*alias, log, u64::MAX);
+                let newest = self.host_log.range(all).next_back();
+                newest.is_some_and(|((_, _, newest), _)| newest == seq)
+            };
+            *of == log && row.0 < before && !is_newest()
+        });
+        let mut old: Vec<_> = old.map(|(key, row)| (row.0, *key)).collect();
+        old.sort_unstable();
+        old.truncate(bounded(limit));
+        for (_, key) in &old {
+            self.host_log.remove(key);
+        }
+        Ok(count(old.len()))
+    }
+
     fn push_order(&mut self, alias: HostAlias, body: &[u8]) -> Result<Option<u64>, StoreError> {
         check_value("order", body)?;
         if self.hosts.get(&alias).is_none() {
@@ -136,6 +211,15 @@ impl HostTable for Mem {
             body: body.clone(),
         });
         Ok(rows.take(bounded(limit)).collect())
+    }
+
+    fn raise_order_seq(&mut self, alias: HostAlias, seq: u64) -> Result<(), StoreError> {
+        to_i64("order_seq", seq)?;
+        let now = self.order_seqs.get(&alias).copied().unwrap_or(0);
+        if self.hosts.get(&alias).is_some() && now < seq {
+            self.order_seqs.put(alias, seq);
+        }
+        Ok(())
     }
 
     fn acknowledge_orders(&mut self, alias: HostAlias, up_to: u64) -> Result<u64, StoreError> {

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use model::units::{AccountId, BlobId};
+use model::units::{AccountId, BlobId, UnixMs};
 use rusqlite::{Row, params};
 
 use super::{SqliteTx, bounded, clamp, corrupt, number};
 use crate::group::Group;
 use crate::tables::groups::next_version;
 use crate::tables::to_i64;
-use crate::{GroupKey, GroupRow, GroupTable, StoreError, SwapError};
+use crate::{FrozenSegment, GroupKey, GroupRow, GroupTable, StoreError, SwapError};
 
 impl GroupTable for SqliteTx<'_> {
     fn groups(
@@ -82,6 +82,57 @@ impl GroupTable for SqliteTx<'_> {
              WHERE (owner, blob, first) > (?1, ?2, ?3) ORDER BY owner, blob, first LIMIT ?4",
             params![account, blob, first, bounded(limit)],
             read_group,
+        )
+    }
+
+    fn freeze_segment(&mut self, segment: &FrozenSegment) -> Result<bool, StoreError> {
+        let frozen = self.execute(
+            "freeze a segment",
+            "INSERT INTO frozen_segments (owner, blob, segment, at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO NOTHING",
+            params![
+                segment.account.0,
+                segment.blob.0,
+                to_i64("segment", segment.segment)?,
+                to_i64("at", segment.at.0)?
+            ],
+        )?;
+        Ok(frozen == 1)
+    }
+
+    fn scan_frozen(
+        &self,
+        after: Option<&FrozenSegment>,
+        limit: u32,
+    ) -> Result<Vec<FrozenSegment>, StoreError> {
+        let (account, blob, segment) = after.map_or((&[][..], &[][..], -1), |after| {
+            (
+                after.account.as_bytes(),
+                after.blob.as_bytes(),
+                clamp(after.segment),
+            )
+        });
+        self.many(
+            "scan frozen segments",
+            "SELECT owner, blob, segment, at FROM frozen_segments
+             WHERE (owner, blob, segment) > (?1, ?2, ?3) ORDER BY owner, blob, segment LIMIT ?4",
+            params![account, blob, segment, bounded(limit)],
+            |row| {
+                Ok(FrozenSegment {
+                    account: AccountId(row.get(0)?),
+                    blob: BlobId(row.get(1)?),
+                    segment: number(row, 2)?,
+                    at: UnixMs(number(row, 3)?),
+                })
+            },
+        )
+    }
+
+    fn thaw_blob(&mut self, account: &AccountId, blob: &BlobId) -> Result<u64, StoreError> {
+        self.execute(
+            "thaw a blob",
+            "DELETE FROM frozen_segments WHERE owner = ?1 AND blob = ?2",
+            params![account.0, blob.0],
         )
     }
 

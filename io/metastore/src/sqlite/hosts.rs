@@ -6,7 +6,8 @@ use rusqlite::{Row, params};
 use super::{SqliteTx, bounded, clamp, corrupt, number};
 use crate::tables::{check_value, to_i64};
 use crate::{
-    HostAlias, HostRow, HostState, HostStatus, HostTable, OrderRow, Reputation, StoreError,
+    HostAlias, HostLog, HostLogRow, HostRow, HostState, HostStatus, HostTable, OrderRow,
+    Reputation, StoreError,
 };
 
 impl HostTable for SqliteTx<'_> {
@@ -46,7 +47,7 @@ impl HostTable for SqliteTx<'_> {
     fn host(&self, alias: HostAlias) -> Result<Option<HostRow>, StoreError> {
         self.one(
             "read a host",
-            "SELECT alias, id, joined, state, last_seen, alpha, beta, audits_passed, offer
+            "SELECT alias, id, joined, state, last_seen, alpha, beta, audits_passed, offer, record
              FROM hosts WHERE alias = ?1",
             [alias.0],
             read_host,
@@ -56,7 +57,7 @@ impl HostTable for SqliteTx<'_> {
     fn host_by_id(&self, id: &HostId) -> Result<Option<HostRow>, StoreError> {
         self.one(
             "read a host",
-            "SELECT alias, id, joined, state, last_seen, alpha, beta, audits_passed, offer
+            "SELECT alias, id, joined, state, last_seen, alpha, beta, audits_passed, offer, record
              FROM hosts WHERE id = ?1",
             [id.0],
             read_host,
@@ -66,7 +67,7 @@ impl HostTable for SqliteTx<'_> {
     fn scan_hosts(&self, after: Option<HostAlias>, limit: u32) -> Result<Vec<HostRow>, StoreError> {
         self.many(
             "scan hosts",
-            "SELECT alias, id, joined, state, last_seen, alpha, beta, audits_passed, offer
+            "SELECT alias, id, joined, state, last_seen, alpha, beta, audits_passed, offer, record
              FROM hosts WHERE alias > ?1 ORDER BY alias LIMIT ?2",
             params![after.map_or(0, |after| after.0), bounded(limit)],
             read_host,
@@ -102,6 +103,78 @@ impl HostTable for SqliteTx<'_> {
             ],
         )?;
         Ok(updated == 1)
+    }
+
+    fn set_record(&mut self, alias: HostAlias, record: &[u8]) -> Result<bool, StoreError> {
+        check_value("record", record)?;
+        let updated = self.execute(
+            "write a host's record",
+            "UPDATE hosts SET record = ?2 WHERE alias = ?1",
+            params![alias.0, record],
+        )?;
+        Ok(updated == 1)
+    }
+
+    fn append_log(
+        &mut self,
+        alias: HostAlias,
+        log: HostLog,
+        at: UnixMs,
+        body: &[u8],
+    ) -> Result<Option<u64>, StoreError> {
+        check_value("host log", body)?;
+        self.one(
+            "append to a host's log",
+            "INSERT INTO host_log (host, kind, seq, at, body)
+             SELECT ?1, ?2, 1 + coalesce(
+                 (SELECT max(seq) FROM host_log WHERE host = ?1 AND kind = ?2), 0), ?3, ?4
+             FROM hosts WHERE alias = ?1 RETURNING seq",
+            params![alias.0, log_number(log), to_i64("at", at.0)?, body],
+            |row| number(row, 0),
+        )
+    }
+
+    fn host_log(
+        &self,
+        alias: HostAlias,
+        log: HostLog,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<HostLogRow>, StoreError> {
+        self.many(
+            "read a host's log",
+            "SELECT seq, at, body FROM host_log WHERE host = ?1 AND kind = ?2 AND seq > ?3
+             ORDER BY seq LIMIT ?4",
+            params![alias.0, log_number(log), clamp(after), bounded(limit)],
+            |row| {
+                Ok(HostLogRow {
+                    seq: number(row, 0)?,
+                    at: UnixMs(number(row, 1)?),
+                    body: row.get(2)?,
+                })
+            },
+        )
+    }
+
+    fn newest_log(&self, alias: HostAlias, log: HostLog) -> Result<u64, StoreError> {
+        let newest = self.one(
+            "find the newest of a host's log",
+            "SELECT coalesce(max(seq), 0) FROM host_log WHERE host = ?1 AND kind = ?2",
+            params![alias.0, log_number(log)],
+            |row| number(row, 0),
+        )?;
+        Ok(newest.unwrap_or(0))
+    }
+
+    fn sweep_log(&mut self, log: HostLog, before: UnixMs, limit: u32) -> Result<u64, StoreError> {
+        self.execute(
+            "sweep hosts' logs",
+            "DELETE FROM host_log WHERE rowid IN
+             (SELECT rowid FROM host_log AS old WHERE kind = ?1 AND at < ?2 AND seq <
+                 (SELECT max(seq) FROM host_log WHERE host = old.host AND kind = ?1)
+              ORDER BY at, host, seq LIMIT ?3)",
+            params![log_number(log), clamp(before.0), bounded(limit)],
+        )
     }
 
     fn push_order(&mut self, alias: HostAlias, body: &[u8]) -> Result<Option<u64>, StoreError> {
@@ -141,6 +214,15 @@ impl HostTable for SqliteTx<'_> {
         )
     }
 
+    fn raise_order_seq(&mut self, alias: HostAlias, seq: u64) -> Result<(), StoreError> {
+        self.execute(
+            "raise the number of orders",
+            "UPDATE hosts SET order_seq = max(order_seq, ?2) WHERE alias = ?1",
+            params![alias.0, to_i64("order_seq", seq)?],
+        )?;
+        Ok(())
+    }
+
     fn acknowledge_orders(&mut self, alias: HostAlias, up_to: u64) -> Result<u64, StoreError> {
         self.execute(
             "acknowledge orders",
@@ -158,6 +240,13 @@ impl SqliteTx<'_> {
             params![id.0, offer],
             |row| row.get(0).map(HostAlias),
         )
+    }
+}
+
+const fn log_number(log: HostLog) -> i64 {
+    match log {
+        HostLog::Events => 0,
+        HostLog::Audits => 1,
     }
 }
 
@@ -192,5 +281,6 @@ fn read_host(row: &Row<'_>) -> rusqlite::Result<HostRow> {
             audits_passed: number(row, 7)?,
         },
         offer: row.get(8)?,
+        record: row.get(9)?,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use model::units::{AccountId, BlobId};
+use model::units::{AccountId, BlobId, UnixMs};
 
 use crate::group::Group;
 use crate::{StoreError, SwapError};
@@ -27,6 +27,19 @@ pub struct GroupRow {
     pub version: u64,
     /// The placements.
     pub group: Group,
+}
+
+/// A segment whose shards do not fit together: nobody can repair it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FrozenSegment {
+    /// The owner.
+    pub account: AccountId,
+    /// The blob.
+    pub blob: BlobId,
+    /// The segment.
+    pub segment: u64,
+    /// Since when.
+    pub at: UnixMs,
 }
 
 impl GroupRow {
@@ -64,6 +77,19 @@ pub trait GroupTable {
         after: Option<&GroupKey>,
         limit: u32,
     ) -> Result<Vec<GroupRow>, StoreError>;
+
+    /// Notes a segment as one that nobody can repair; `false` where that is known.
+    fn freeze_segment(&mut self, segment: &FrozenSegment) -> Result<bool, StoreError>;
+
+    /// Returns up to `limit` frozen segments of all owners in order, after `after`.
+    fn scan_frozen(
+        &self,
+        after: Option<&FrozenSegment>,
+        limit: u32,
+    ) -> Result<Vec<FrozenSegment>, StoreError>;
+
+    /// Forgets the frozen segments of a blob; returns how many there were.
+    fn thaw_blob(&mut self, account: &AccountId, blob: &BlobId) -> Result<u64, StoreError>;
 
     /// Removes up to `limit` groups of a blob; returns how many. Fewer than `limit`: none is left.
     fn delete_groups(

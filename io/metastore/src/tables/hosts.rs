@@ -62,6 +62,28 @@ pub struct HostRow {
     pub last_seen: UnixMs,
     /// Its record of audits.
     pub reputation: Reputation,
+    /// What else is known of it, in the Bridge's own encoding; empty for a new one.
+    pub record: Vec<u8>,
+}
+
+/// Which log of a Host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostLog {
+    /// Decisions about it.
+    Events,
+    /// Verdicts of audits.
+    Audits,
+}
+
+/// An entry of a Host's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostLogRow {
+    /// Its number in that log of that Host: from 1, without gaps, never reused.
+    pub seq: u64,
+    /// When.
+    pub at: UnixMs,
+    /// The entry, in the Bridge's own encoding.
+    pub body: Vec<u8>,
 }
 
 /// An order that waits for a Host.
@@ -104,6 +126,35 @@ pub trait HostTable {
         reputation: Reputation,
     ) -> Result<bool, StoreError>;
 
+    /// Replaces what else is known of a Host; `false` where there is no such Host.
+    fn set_record(&mut self, alias: HostAlias, record: &[u8]) -> Result<bool, StoreError>;
+
+    /// Appends to a log of a Host and returns the entry's number; `None` where there is no such
+    /// Host.
+    fn append_log(
+        &mut self,
+        alias: HostAlias,
+        log: HostLog,
+        at: UnixMs,
+        body: &[u8],
+    ) -> Result<Option<u64>, StoreError>;
+
+    /// Returns up to `limit` entries of a log numbered above `after`, in order.
+    fn host_log(
+        &self,
+        alias: HostAlias,
+        log: HostLog,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<HostLogRow>, StoreError>;
+
+    /// Returns the number of the newest entry of a log; 0 where there is none.
+    fn newest_log(&self, alias: HostAlias, log: HostLog) -> Result<u64, StoreError>;
+
+    /// Removes up to `limit` entries of a log, of all Hosts, that are older than `before`, but never
+    /// a Host's newest; returns how many.
+    fn sweep_log(&mut self, log: HostLog, before: UnixMs, limit: u32) -> Result<u64, StoreError>;
+
     /// Queues an order and returns its number; `None` where there is no such Host.
     fn push_order(&mut self, alias: HostAlias, body: &[u8]) -> Result<Option<u64>, StoreError>;
 
@@ -114,6 +165,9 @@ pub trait HostTable {
         after: u64,
         limit: u32,
     ) -> Result<Vec<OrderRow>, StoreError>;
+
+    /// The next order's number will be above `seq`; numbers never go back.
+    fn raise_order_seq(&mut self, alias: HostAlias, seq: u64) -> Result<(), StoreError>;
 
     /// Removes the orders up to and with number `up_to`; returns how many. Numbers go on.
     fn acknowledge_orders(&mut self, alias: HostAlias, up_to: u64) -> Result<u64, StoreError>;

@@ -232,7 +232,13 @@ fn groups(tx: &mut dyn Tx, dice: &mut Dice) -> String {
         first: 4 * u64::from(dice.roll(4)),
     };
     let limit = dice.roll(5).into();
-    match dice.roll(6) {
+    let frozen = FrozenSegment {
+        account,
+        blob,
+        segment: dice.roll(4).into(),
+        at: UnixMs(9),
+    };
+    match dice.roll(9) {
         0..=2 => {
             let mut group = Group::new(4, 8, u16::from(dice.roll(4)) + 1).unwrap();
             assert!(group.set_shard_id(0, 3, &ShardId([dice.roll(99); 32])));
@@ -253,7 +259,10 @@ fn groups(tx: &mut dyn Tx, dice: &mut Dice) -> String {
             format!("{rows:?}{bytes:?}")
         }
         4 => format!("{:?}", tx.scan_groups(dice.option(key).as_ref(), limit)),
-        _ => format!("{:?}", tx.delete_groups(&account, &blob, limit)),
+        5 => format!("{:?}", tx.delete_groups(&account, &blob, limit)),
+        6 => format!("{:?}", tx.freeze_segment(&frozen)),
+        7 => format!("{:?}", tx.scan_frozen(dice.option(frozen).as_ref(), limit)),
+        _ => format!("{:?}", tx.thaw_blob(&account, &blob)),
     }
 }
 
@@ -261,7 +270,12 @@ fn hosts(tx: &mut dyn Tx, dice: &mut Dice) -> String {
     let id = HostId([dice.roll(5); 32]);
     let alias = HostAlias(dice.roll(6).into());
     let limit = dice.roll(5).into();
-    match dice.roll(9) {
+    let log = if dice.roll(2) == 0 {
+        HostLog::Events
+    } else {
+        HostLog::Audits
+    };
+    match dice.roll(15) {
         0 => format!("{:?}", tx.upsert_host(&id, &[dice.roll(9)], dice.time())),
         1 => format!("{:?}{:?}", tx.host(alias), tx.host_by_id(&id)),
         2 => format!("{:?}", tx.scan_hosts(dice.option(alias), limit)),
@@ -283,7 +297,16 @@ fn hosts(tx: &mut dyn Tx, dice: &mut Dice) -> String {
         }
         5 | 6 => format!("{:?}", tx.push_order(alias, &[dice.roll(9)])),
         7 => format!("{:?}", tx.pending_orders(alias, dice.number(), limit)),
-        _ => format!("{:?}", tx.acknowledge_orders(alias, dice.number())),
+        8 => format!("{:?}", tx.acknowledge_orders(alias, dice.number())),
+        9 | 10 => format!("{:?}", tx.append_log(alias, log, dice.time(), &[7])),
+        11 => format!("{:?}", tx.host_log(alias, log, dice.number(), limit)),
+        12 => format!("{:?}", tx.sweep_log(log, dice.time(), limit)),
+        13 => format!("{:?}", tx.raise_order_seq(alias, dice.number())),
+        _ => format!(
+            "{:?}{:?}",
+            tx.set_record(alias, &[8]),
+            tx.newest_log(alias, log)
+        ),
     }
 }
 

@@ -276,6 +276,8 @@ pub(crate) fn hosts_keep_their_alias_and_record(fixture: &Fixture) {
         };
         assert!(tx.set_reputation(HostAlias(1), reputation)?);
         assert!(!tx.set_reputation(HostAlias(3), reputation)?);
+        assert!(tx.set_record(HostAlias(1), b"known")?);
+        assert!(!tx.set_record(HostAlias(3), b"known")?);
 
         assert_eq!(tx.upsert_host(&id(9), b"moved", UnixMs(99))?, HostAlias(1));
         let nine = HostRow {
@@ -286,6 +288,7 @@ pub(crate) fn hosts_keep_their_alias_and_record(fixture: &Fixture) {
             state: HostState::ScheduledOff,
             last_seen: UnixMs(50),
             reputation,
+            record: b"known".to_vec(),
         };
         assert_eq!(tx.host(HostAlias(1))?, Some(nine.clone()));
         assert_eq!(tx.host_by_id(&id(9))?, Some(nine.clone()));
@@ -318,6 +321,74 @@ pub(crate) fn orders_are_numbered_without_gaps_or_reuse(fixture: &Fixture) {
         assert_eq!(tx.acknowledge_orders(host, u64::MAX)?, 1);
         assert_eq!(tx.push_order(host, b"z")?, Some(4));
         assert_eq!(tx.pending_orders(other, 0, 9)?[0].body, b"y");
+        Ok(())
+    });
+}
+
+pub(crate) fn order_numbers_are_raised_and_never_lowered(fixture: &Fixture) {
+    ok(fixture, |tx| {
+        let host = tx.upsert_host(&HostId([9; 32]), b"", UnixMs(1))?;
+        tx.raise_order_seq(HostAlias(77), 9)?;
+        tx.raise_order_seq(host, 9)?;
+        tx.raise_order_seq(host, 4)?;
+        assert_eq!(tx.push_order(host, b"x")?, Some(10));
+        Ok(())
+    });
+}
+
+pub(crate) fn logs_are_numbered_for_each_host_and_kind(fixture: &Fixture) {
+    ok(fixture, |tx| {
+        let host = tx.upsert_host(&HostId([9; 32]), b"", UnixMs(1))?;
+        let other = tx.upsert_host(&HostId([8; 32]), b"", UnixMs(1))?;
+        let (events, audits) = (HostLog::Events, HostLog::Audits);
+        assert_eq!(tx.append_log(HostAlias(77), events, UnixMs(1), b"x")?, None);
+        for seq in 1..=3 {
+            assert_eq!(
+                tx.append_log(host, events, UnixMs(10 * seq), b"e")?,
+                Some(seq)
+            );
+        }
+        assert_eq!(tx.append_log(host, audits, UnixMs(5), b"a")?, Some(1));
+        assert_eq!(tx.append_log(other, events, UnixMs(5), b"o")?, Some(1));
+
+        let seqs = |tx: &dyn Tx, log| {
+            let rows = tx.host_log(host, log, 0, 9).unwrap();
+            rows.iter().map(|row| row.seq).collect::<Vec<_>>()
+        };
+        assert_eq!(seqs(tx, events), [1, 2, 3]);
+        let last = HostLogRow {
+            seq: 3,
+            at: UnixMs(30),
+            body: b"e".to_vec(),
+        };
+        assert_eq!(tx.host_log(host, events, 2, 9)?, [last]);
+        // The newest of each stays, so that numbers go on.
+        assert_eq!(tx.sweep_log(events, UnixMs(1_000), 1)?, 1);
+        assert_eq!(tx.sweep_log(events, UnixMs(1_000), 9)?, 1);
+        assert_eq!((seqs(tx, events), seqs(tx, audits)), (vec![3], vec![1]));
+        assert_eq!(tx.newest_log(host, events)?, 3);
+        assert_eq!(tx.newest_log(host, audits)?, 1);
+        assert_eq!(tx.newest_log(other, audits)?, 0);
+        assert_eq!(tx.append_log(host, events, UnixMs(1), b"e")?, Some(4));
+        Ok(())
+    });
+}
+
+pub(crate) fn frozen_segments_are_known_until_their_blob_goes(fixture: &Fixture) {
+    ok(fixture, |tx| {
+        let frozen = |blob, segment| FrozenSegment {
+            account: ALICE,
+            blob: BlobId([blob; 16]),
+            segment,
+            at: UnixMs(7),
+        };
+        assert!(tx.freeze_segment(&frozen(2, 5))?);
+        assert!(!tx.freeze_segment(&frozen(2, 5))?);
+        assert!(tx.freeze_segment(&frozen(1, 9))?);
+        assert_eq!(tx.scan_frozen(None, 9)?, [frozen(1, 9), frozen(2, 5)]);
+        assert_eq!(tx.scan_frozen(Some(&frozen(1, 9)), 9)?, [frozen(2, 5)]);
+        assert_eq!(tx.thaw_blob(&ALICE, &BlobId([2; 16]))?, 1);
+        assert_eq!(tx.scan_frozen(None, 9)?, [frozen(1, 9)]);
         Ok(())
     });
 }
