@@ -9,11 +9,14 @@ use metastore::{HostRow, Store, StoreError, TxError};
 use model::units::{AccountId, UnixMs};
 use model::wire::Problem;
 use net::{ConnectError, Dialer, DialerLimits};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::{Context, Policy};
+use crate::healing::Healing;
 use crate::hosts::directory::Directory;
 use crate::keys::BridgeKeys;
 use crate::refusal::internal;
@@ -62,6 +65,8 @@ struct Inner {
     newcomers: Throttle<IpAddr>,
     reports: Throttle<AccountId>,
     host_channels: Throttle<IpAddr>,
+    healing: Healing,
+    opened: tokio::time::Instant,
 }
 
 /// Why a Bridge could not be opened.
@@ -104,6 +109,8 @@ impl Bridge {
             newcomers: Throttle::new(200, 120),
             reports: Throttle::new(2_048, 1_024),
             host_channels: Throttle::new(HOSTS_PER_ADDRESS_MAX, HOSTS_PER_ADDRESS_MAX),
+            healing: Healing::default(),
+            opened: tokio::time::Instant::now(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -143,6 +150,28 @@ impl Bridge {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.inner.directory
+    }
+
+    /// How long ago it was opened.
+    #[must_use]
+    pub(crate) fn age(&self) -> std::time::Duration {
+        self.inner.opened.elapsed()
+    }
+
+    /// What audits and repair keep in memory.
+    #[must_use]
+    pub fn healing(&self) -> &Healing {
+        &self.inner.healing
+    }
+
+    /// A generator for what the Bridge draws by itself. Should the system have no randomness, the
+    /// generator is as predictable as the clock: questions are then guessed, nothing is forged.
+    #[must_use]
+    pub(crate) fn rng(&self) -> ChaCha20Rng {
+        crate::random::fresh().unwrap_or_else(|error| {
+            tracing::error!(%error, "drawing by the clock");
+            ChaCha20Rng::seed_from_u64(self.now().0)
+        })
     }
 
     /// What the operator allows.

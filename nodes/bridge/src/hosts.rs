@@ -4,4 +4,5 @@ pub mod breaker;
 pub mod directory;
 pub mod offer;
 pub mod presence;
+pub mod record;
 pub mod roster;

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use metastore::{HostAlias, OrderRow, StoreError, Tx};
 use model::units::{BlobId, HostId, Serial, UnixMs};
-use model::wire::Signed;
 use model::wire::control::{DeleteReason, Order, OrderKind};
 use model::wire::limits::SERIALS_PER_ORDER_MAX;
+use model::wire::{HEALS, Signed};
 use serde::{Deserialize, Serialize};
 
 use crate::corrupt::corrupt;
@@ -85,12 +85,22 @@ impl Deletions {
 /// [`StoreError::Corrupt`] for a row that is no order.
 pub fn signed(
     keys: &BridgeKeys,
-    host: HostId,
+    (host, version): (HostId, u16),
     row: &OrderRow,
 ) -> Result<Signed<Order>, StoreError> {
     let queued: QueuedOrder =
         serde_json::from_slice(&row.body).map_err(|_| corrupt("orders", "body"))?;
     let QueuedOrder { at, kind } = queued;
+    let kind = match kind {
+        OrderKind::Delete {
+            serials,
+            reason: DeleteReason::Replaced,
+        } if version < HEALS => OrderKind::Delete {
+            serials,
+            reason: DeleteReason::Retired,
+        },
+        kind => kind,
+    };
     let order = Order {
         bridge: keys.id,
         host,

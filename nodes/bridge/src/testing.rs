@@ -295,7 +295,7 @@ impl World {
         let rows = self.read(move |tx| tx.pending_orders(host, 0, 1_000));
         let (keys, id) = (&self.context.keys, HostId(self.hosts[&host].public()));
         let open = |row| {
-            crate::orders::signed(keys, id, &row)
+            crate::orders::signed(keys, (id, model::wire::HEALS), &row)
                 .unwrap()
                 .open(&keys.id.0)
                 .unwrap()

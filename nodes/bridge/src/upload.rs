@@ -8,6 +8,7 @@ pub mod abandon;
 pub mod commit;
 pub mod more;
 pub mod plan;
+pub(crate) mod receipt_log;
 pub mod receipts;
 pub mod record;
 pub mod slots;

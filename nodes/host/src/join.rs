@@ -198,7 +198,8 @@ impl Session<'_> {
                 .offer(self.node.bound, self.link.quota_bytes),
             state: self.node.state_for(self.link),
             events_seen: 0,
-            mark: 0,
+            mark: None,
+            orders_done: self.pin.orders_done(),
         };
         let hello = Signed::new(&self.node.key, &hello);
         say(writer, &FromHost::Hello { hello }).await?;

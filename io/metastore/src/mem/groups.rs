@@ -92,6 +92,12 @@ impl GroupTable for Mem {
         Ok(rows.take(bounded(limit)).collect())
     }
 
+    fn frozen_segments(&self, account: &AccountId, blob: &BlobId) -> Result<Vec<u64>, StoreError> {
+        let all = (*account, *blob, 0)..=(*account, *blob, u64::MAX);
+        let segments = self.frozen.range(all).map(|((_, _, segment), _)| *segment);
+        Ok(segments.take(bounded(u32::MAX)).collect())
+    }
+
     fn thaw_blob(&mut self, account: &AccountId, blob: &BlobId) -> Result<u64, StoreError> {
         let all = (*account, *blob, 0)..=(*account, *blob, u64::MAX);
         Ok(count(self.frozen.sweep(all, u32::MAX, |_| true).len()))

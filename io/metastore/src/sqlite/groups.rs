@@ -128,6 +128,16 @@ impl GroupTable for SqliteTx<'_> {
         )
     }
 
+    fn frozen_segments(&self, account: &AccountId, blob: &BlobId) -> Result<Vec<u64>, StoreError> {
+        self.many(
+            "list frozen segments",
+            "SELECT segment FROM frozen_segments WHERE owner = ?1 AND blob = ?2
+             ORDER BY segment LIMIT ?3",
+            params![account.0, blob.0, bounded(u32::MAX)],
+            |row| number(row, 0),
+        )
+    }
+
     fn thaw_blob(&mut self, account: &AccountId, blob: &BlobId) -> Result<u64, StoreError> {
         self.execute(
             "thaw a blob",

@@ -88,6 +88,10 @@ pub trait GroupTable {
         limit: u32,
     ) -> Result<Vec<FrozenSegment>, StoreError>;
 
+    /// Returns the frozen segments of a blob, in order, at most
+    /// [`ROWS_PER_CALL_MAX`](crate::ROWS_PER_CALL_MAX).
+    fn frozen_segments(&self, account: &AccountId, blob: &BlobId) -> Result<Vec<u64>, StoreError>;
+
     /// Forgets the frozen segments of a blob; returns how many there were.
     fn thaw_blob(&mut self, account: &AccountId, blob: &BlobId) -> Result<u64, StoreError>;
 

@@ -387,6 +387,7 @@ pub(crate) fn frozen_segments_are_known_until_their_blob_goes(fixture: &Fixture)
         assert!(tx.freeze_segment(&frozen(1, 9))?);
         assert_eq!(tx.scan_frozen(None, 9)?, [frozen(1, 9), frozen(2, 5)]);
         assert_eq!(tx.scan_frozen(Some(&frozen(1, 9)), 9)?, [frozen(2, 5)]);
+        assert_eq!(tx.frozen_segments(&ALICE, &BlobId([2; 16]))?, [5]);
         assert_eq!(tx.thaw_blob(&ALICE, &BlobId([2; 16]))?, 1);
         assert_eq!(tx.scan_frozen(None, 9)?, [frozen(1, 9)]);
         Ok(())

@@ -122,6 +122,7 @@ pub fn step(
         {
             continue;
         }
+        tx.thaw_blob(account, blob)?;
         erasure.blobs.pop();
     }
     let poked = deletions.queue(tx, erasure.reason, context.now)?;

@@ -16,6 +16,24 @@ use crate::upload::tickets::{HostList, PRICE_VERSION};
 /// How often a read ticket pays for its shard: retries and ranges included.
 const READS_PER_TICKET: u64 = 4;
 
+/// What the tickets of a layout are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To read shards.
+    Read,
+    /// To have shards proved, without reading them.
+    Audit,
+}
+
+impl Purpose {
+    const fn action(self, shard: ShardId) -> Action {
+        match self {
+            Self::Read => Action::Get { shard },
+            Self::Audit => Action::Audit { shard },
+        }
+    }
+}
+
 /// Where some segments of a blob lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
@@ -26,6 +44,7 @@ pub struct Places {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SegmentPlaces {
     segment: u64,
+    inconsistent: bool,
     shard_size: ShardSize,
     shards: Vec<(ShardId, Option<HostAlias>)>,
 }
@@ -93,6 +112,7 @@ pub fn places(
     let per_group = u64::from(segments_per_group(row.k, row.n).max(1));
     let groups = (wanted.end - wanted.start) / per_group + 2;
     let groups = u32::try_from(groups).unwrap_or(u32::MAX);
+    let frozen = tx.frozen_segments(account, blob)?;
     for group in tx.groups(account, blob, wanted.clone(), groups)? {
         for within in 0..group.group.segments() {
             let segment = group.key.first + u64::from(within);
@@ -113,6 +133,7 @@ pub fn places(
             let shards = shards.ok_or_else(|| broken(segment))?;
             segments.push(SegmentPlaces {
                 segment,
+                inconsistent: frozen.binary_search(&segment).is_ok(),
                 shard_size,
                 shards,
             });
@@ -135,7 +156,7 @@ pub fn layout(
     context: &Context,
     rng: &mut dyn CryptoRng,
     places: &Places,
-    payer: PayerKey,
+    (payer, purpose): (PayerKey, Purpose),
 ) -> Layout {
     let mut hosts = HostList::default();
     let mut segments = Vec::with_capacity(places.segments.len());
@@ -150,7 +171,7 @@ pub fn layout(
                     serial,
                     bridge: context.keys.id,
                     host: address.host,
-                    action: Action::Get { shard: *id },
+                    action: purpose.action(*id),
                     bytes_max: u64::from(places.shard_size.bytes()) * READS_PER_TICKET,
                     payer,
                     price_version: PRICE_VERSION,
@@ -167,6 +188,7 @@ pub fn layout(
         }
         segments.push(SegmentLayout {
             segment: places.segment,
+            inconsistent: places.inconsistent,
             shards,
         });
     }

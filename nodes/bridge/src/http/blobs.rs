@@ -13,7 +13,7 @@ use super::request::{SignedIn, id, number, parameters};
 use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
 use crate::delete::sparse;
-use crate::download::layout;
+use crate::download::layout::{self, Purpose};
 use crate::random;
 
 pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
@@ -58,6 +58,7 @@ pub(crate) async fn sparse(
         ("first" = Option<u64>, Query, description = "The first segment; 0 where left out"),
         ("limit" = Option<u64>, Query, description = "Most segments"),
         ("payer" = PayerKey, Query, description = "Who signs receipts for the transfers"),
+        ("purpose" = Option<String>, Query, description = "`audit` for tickets to have shards proved instead of read"),
     ),
     responses((status = 200, description = "", body = Layout), problem::NotFound),
 )]
@@ -75,13 +76,21 @@ pub(crate) async fn layout(
     let payer = parameters(query, "payer").next();
     let none = || ApiError::new(ProblemCode::BadRequest, "`payer` is missing");
     let payer: PayerKey = id(payer.ok_or_else(none)?)?;
+    let purpose = match parameters(query, "purpose").next() {
+        None | Some("read") => Purpose::Read,
+        Some("audit") => Purpose::Audit,
+        Some(_) => {
+            let detail = "`purpose` is `read` or `audit`";
+            return Err(ApiError::new(ProblemCode::BadRequest, detail));
+        }
+    };
     let (context, account, mut rng) = (bridge.context(), owner.account, random::fresh()?);
     let places = bridge
         .store()
         .read(move |tx| layout::places(tx, &account, &blob, first, limit))
         .await?;
     let layout = bridge
-        .slowly(move || layout::layout(&context, &mut rng, &places, payer))
+        .slowly(move || layout::layout(&context, &mut rng, &places, (payer, purpose)))
         .await
         .map_err(ApiError::of)?;
     metrics::counter!("xcloud_bridge_download_layouts_total").increment(1);

@@ -9,30 +9,29 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::future::BoxFuture;
+use metastore::HostLog;
 use model::units::HostId;
 use model::wire::control::{FromBridge, FromHost, Hello, ProtocolVersions};
-use model::wire::{Problem, ProblemCode, Signed};
+use model::wire::{HEALS, Problem, ProblemCode, Signed};
 use net::CallError;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::hello::{Expected, HelloError, Joined, Newcomer, check, join};
 use super::reach::{advice, pause, reach};
 use crate::bridge::Bridge;
-use crate::hosts::directory::LinkHandle;
-use crate::orders;
+use crate::hosts::directory::{Arrival, LinkHandle};
 use crate::refusal::{Refusal, chain};
+use crate::{audit, events, leave, memory, orders, repair, retain, survey};
 
-/// Time between heartbeats that Hosts are told.
-pub const HEARTBEAT: Duration = Duration::from_secs(20);
-/// Silence after which a channel is given up: three heartbeats missed.
-const SILENCE_MAX: Duration = Duration::from_secs(70);
 /// From the challenge to the hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// How long a Host may take to read a message.
 const SEND_WITHIN: Duration = Duration::from_secs(15);
 /// Orders sent and not yet done, at a time.
 const ORDERS_IN_FLIGHT_MAX: u64 = 16;
+/// Events sent in one go; further ones follow with the next.
+const EVENTS_PER_SEND_MAX: u32 = 1_000;
 /// Messages of a Host that are taken in a second, on average.
 const MESSAGES_PER_SECOND: u32 = 1_000;
 
@@ -68,22 +67,31 @@ enum ChannelEnd {
 /// Serves one channel until it ends.
 pub async fn serve(bridge: Bridge, mut socket: WebSocket, peer: IpAddr) {
     let end = match welcome(&bridge, &mut socket, peer).await {
-        Ok((newcomer, link, done)) => {
+        Ok(Welcomed {
+            newcomer,
+            link,
+            outbox,
+            done,
+        }) => {
             let host = newcomer.id.short();
             tracing::info!(%host, "host connected");
             let (orders, taken) = (Arc::clone(&link.orders), Meter::new());
+            let events_sent = newcomer.events_seen;
             let mut session = Session {
                 bridge: &bridge,
                 socket,
                 newcomer,
                 link,
                 orders,
+                outbox,
                 done,
                 sent: done,
+                events_sent,
                 taken,
             };
             let end = session.run().await;
             bridge.directory().disconnect(&session.link, bridge.now());
+            bridge.healing().lock().gone(session.link.alias);
             tracing::info!(%host, reason = chain(&end), "host disconnected");
             return;
         }
@@ -100,12 +108,22 @@ pub async fn serve(bridge: Bridge, mut socket: WebSocket, peer: IpAddr) {
     }
 }
 
-/// Challenges the Host and takes it in; also returns the highest order it has done.
+/// A Host that was taken in.
+struct Welcomed {
+    newcomer: Newcomer,
+    link: LinkHandle,
+    /// What is to be sent to it.
+    outbox: mpsc::Receiver<FromBridge>,
+    /// The highest order it has done.
+    done: u64,
+}
+
+/// Challenges the Host and takes it in.
 async fn welcome(
     bridge: &Bridge,
     socket: &mut WebSocket,
     peer: IpAddr,
-) -> Result<(Newcomer, LinkHandle, u64), ChannelEnd> {
+) -> Result<Welcomed, ChannelEnd> {
     let mut nonce = [0; 32];
     let mut rng = crate::random::fresh().map_err(ChannelEnd::Entropy)?;
     rand_core::Rng::fill_bytes(&mut rng, &mut nonce);
@@ -129,16 +147,23 @@ async fn welcome(
         .map_err(ChannelEnd::Refused)?;
     let now = bridge.now();
     let row = newcomer.clone();
-    let joined = bridge.store().write(move |tx| join(tx, &row, now)).await;
+    let joined = bridge
+        .store()
+        .write(move |tx| join(tx, &id, &row, now))
+        .await;
     let Joined { alias, orders_done } = joined.map_err(|error| match error {
         metastore::TxError::Rule(error) => ChannelEnd::Refused(error),
         metastore::TxError::Store(error) => ChannelEnd::Store(error),
     })?;
-    let (offer, state) = (newcomer.offer.clone(), newcomer.state);
-    let link = bridge
-        .directory()
-        .connect((alias, newcomer.id), offer, state, now);
-    let heartbeat_ms = u64::try_from(HEARTBEAT.as_millis()).unwrap_or(u64::MAX);
+    let arrival = Arrival {
+        alias,
+        id: newcomer.id,
+        offer: newcomer.offer.clone(),
+        state: newcomer.state,
+        version: newcomer.version,
+    };
+    let (link, outbox) = bridge.directory().connect(arrival, now);
+    let heartbeat_ms = bridge.policy().timing.heartbeat_ms;
     let zone = newcomer.offer.zone.clone();
     let sent = send(
         socket,
@@ -153,7 +178,12 @@ async fn welcome(
         bridge.directory().disconnect(&link, bridge.now());
         return Err(end);
     }
-    Ok((newcomer, link, orders_done))
+    Ok(Welcomed {
+        newcomer,
+        link,
+        outbox,
+        done: orders_done,
+    })
 }
 
 /// Checks a hello off the async threads.
@@ -186,19 +216,26 @@ struct Session<'a> {
     socket: WebSocket,
     newcomer: Newcomer,
     link: LinkHandle,
-    /// Rings when orders are waiting.
+    /// Rings when orders or events are waiting.
     orders: Arc<Notify>,
+    /// What audits and repair have to say.
+    outbox: mpsc::Receiver<FromBridge>,
     /// The highest order done.
     done: u64,
     /// The highest order sent over this channel, or done before.
     sent: u64,
+    /// The highest event sent, or seen before.
+    events_sent: u64,
     taken: Meter,
 }
 
 impl Session<'_> {
     async fn run(&mut self) -> ChannelEnd {
-        // First the orders that were queued while the Host was away.
-        let mut outcome = self.send_orders().await;
+        // First how far our memory reaches, then what was queued while the Host was away.
+        let mut outcome = self.send_mark().await;
+        if outcome.is_ok() {
+            outcome = self.send_queued().await;
+        }
         let mut reaching = self.reach_after(Duration::ZERO);
         let mut failures = 0;
         let mut silent_from = Instant::now();
@@ -212,7 +249,8 @@ impl Session<'_> {
                     silent_from = Instant::now();
                     self.take(message).await
                 }
-                () = self.orders.notified() => self.send_orders().await,
+                () = self.orders.notified() => self.send_queued().await,
+                Some(message) = self.outbox.recv() => send(&mut self.socket, &message).await,
                 reached = &mut reaching => {
                     failures = if reached.is_ok() { 0 } else { failures + 1 };
                     reaching = self.reach_after(pause(failures));
@@ -225,11 +263,12 @@ impl Session<'_> {
     /// Waits for whatever ends the channel from this side.
     fn ended(&self, silent_from: Instant) -> impl Future<Output = ChannelEnd> + use<> {
         let (stop, replaced) = (self.bridge.stopping(), self.link.end.clone());
+        let silence_max = self.bridge.policy().timing.silence_max();
         async move {
             tokio::select! {
                 () = stop.cancelled() => ChannelEnd::Stopping,
                 () = replaced.cancelled() => ChannelEnd::Replaced,
-                () = sleep_until(silent_from + SILENCE_MAX) => ChannelEnd::Silent,
+                () = sleep_until(silent_from + silence_max) => ChannelEnd::Silent,
             }
         }
     }
@@ -250,12 +289,7 @@ impl Session<'_> {
             return Err(ChannelEnd::Flood);
         }
         match message {
-            FromHost::Hello { .. }
-            | FromHost::Proof { .. }
-            | FromHost::Repaired { .. }
-            | FromHost::Holdings { .. }
-            | FromHost::Retained { .. }
-            | FromHost::Leave { .. } => Err(ChannelEnd::OutOfTurn),
+            FromHost::Hello { .. } => Err(ChannelEnd::OutOfTurn),
             FromHost::Heartbeat { state } => {
                 self.bridge
                     .directory()
@@ -270,7 +304,63 @@ impl Session<'_> {
                 self.done = self.done.max(seq.min(sent));
                 self.send_orders().await
             }
+            FromHost::Proof { .. }
+            | FromHost::Repaired { .. }
+            | FromHost::Holdings { .. }
+            | FromHost::Retained { .. }
+            | FromHost::Leave { .. } => self.heal(message).await,
         }
+    }
+
+    /// Takes what a Host says about proofs, repairs, its holdings, and leaving.
+    async fn heal(&mut self, message: FromHost) -> Result<(), ChannelEnd> {
+        let (bridge, alias) = (self.bridge, self.link.alias);
+        let taken = match message {
+            FromHost::Proof { proof } => audit::rounds::proof(bridge, alias, proof).await,
+            FromHost::Repaired { repaired } => {
+                repair::dispatch::repaired(bridge, alias, repaired).await
+            }
+            FromHost::Holdings { holdings } => survey::holdings(bridge, alias, holdings).await,
+            FromHost::Leave { leave } => leave::wished(bridge, alias, &leave).await,
+            FromHost::Retained { trashed, refused } => {
+                retain::retained(&self.newcomer.id, trashed, refused.as_deref());
+                Ok(())
+            }
+            FromHost::Hello { .. } | FromHost::Heartbeat { .. } | FromHost::OrdersDone { .. } => {
+                Ok(())
+            }
+        };
+        taken.map_err(store_end)
+    }
+
+    /// Tells a Host how far the Bridge's memory reaches.
+    async fn send_mark(&mut self) -> Result<(), ChannelEnd> {
+        if self.newcomer.version < HEALS {
+            return Ok(());
+        }
+        let read = |tx: &dyn metastore::Tx| memory::read(tx);
+        let memory = self.bridge.store().read(read).await.map_err(store_end)?;
+        let mark = self.bridge.mark(&memory);
+        send(&mut self.socket, &FromBridge::Mark { mark }).await
+    }
+
+    /// Sends orders and events that wait.
+    async fn send_queued(&mut self) -> Result<(), ChannelEnd> {
+        self.send_orders().await?;
+        if self.newcomer.version < HEALS {
+            return Ok(());
+        }
+        let (alias, sent) = (self.link.alias, self.events_sent);
+        let read = move |tx: &dyn metastore::Tx| {
+            tx.host_log(alias, HostLog::Events, sent, EVENTS_PER_SEND_MAX)
+        };
+        for row in self.bridge.store().read(read).await.map_err(store_end)? {
+            let (keys, host) = (self.bridge.keys(), self.newcomer.id);
+            let event = events::signed(keys, host, &row).map_err(ChannelEnd::Store)?;
+            send(&mut self.socket, &FromBridge::Event { event }).await?;
+            self.events_sent = row.seq;
+        }
+        Ok(())
     }
 
     /// Sends what is queued and was not sent over this channel, a few at a time.
@@ -285,7 +375,8 @@ impl Session<'_> {
         let read = move |tx: &dyn metastore::Tx| tx.pending_orders(alias, sent, room);
         for row in self.bridge.store().read(read).await.map_err(store_end)? {
             let (keys, host) = (self.bridge.keys(), self.newcomer.id);
-            let order = orders::signed(keys, host, &row).map_err(ChannelEnd::Store)?;
+            let spoken = (host, self.newcomer.version);
+            let order = orders::signed(keys, spoken, &row).map_err(ChannelEnd::Store)?;
             send(&mut self.socket, &FromBridge::Order { order }).await?;
             self.sent = row.seq;
         }
@@ -304,7 +395,9 @@ impl Session<'_> {
         if !reachable {
             tracing::info!(host = %host.short(), detail, "host is not reachable");
         }
-        self.bridge.directory().set_reachable(&self.link, reachable);
+        self.bridge
+            .directory()
+            .set_reachable(&self.link, reachable, self.bridge.now());
         send(
             &mut self.socket,
             &FromBridge::Reachability { reachable, detail },

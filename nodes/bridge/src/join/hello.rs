@@ -6,15 +6,18 @@ use metastore::{HostAlias, StoreError, Tx};
 use model::units::{BridgeId, HostId, UnixMs};
 use model::wire::control::{Hello, HostState, Offer};
 use model::wire::limits::{HOST_ADDRESSES_MAX, NAME_BYTES_MAX};
+use model::wire::upkeep::{HostEventKind, Mark};
 use model::wire::{
     Problem, ProblemCode, Program, ProtocolVersions, Signed, SignedError, VersionRefused,
 };
 
 use crate::corrupt::corrupt;
 use crate::hosts::offer::{StoredOffer, zone_of};
-use crate::orders;
 use crate::refusal::{Refusal, internal};
+use crate::{events, memory, orders};
 
+/// A Host that says it has done more orders than this is not believed.
+const ORDERS_DONE_MAX: u64 = 1 << 48;
 /// Longest agent text.
 const AGENT_BYTES_MAX: usize = 128;
 
@@ -42,6 +45,14 @@ pub struct Newcomer {
     pub addresses: Vec<SocketAddr>,
     /// How it is.
     pub state: HostState,
+    /// The protocol version spoken with it.
+    pub version: u16,
+    /// The highest event it keeps.
+    pub events_seen: u64,
+    /// The highest mark it keeps.
+    pub mark: Option<Signed<Mark>>,
+    /// The highest order it says it has done.
+    pub orders_done: u64,
 }
 
 /// A Host that was taken in.
@@ -115,7 +126,7 @@ pub fn check(signed: &Signed<Hello>, expected: &Expected<'_>) -> Result<Newcomer
     if hello.bridge != expected.bridge || hello.nonce != expected.nonce {
         return Err(HelloError::OtherChallenge);
     }
-    ProtocolVersions::OURS
+    let version = ProtocolVersions::OURS
         .agree(Program::Bridge, (Program::Host, hello.protocol))
         .map_err(HelloError::Version)?;
     check_texts(&hello)?;
@@ -125,6 +136,9 @@ pub fn check(signed: &Signed<Hello>, expected: &Expected<'_>) -> Result<Newcomer
         offer,
         state,
         agent,
+        events_seen,
+        mark,
+        orders_done,
         ..
     } = hello;
     let zone = zone_of(
@@ -138,6 +152,10 @@ pub fn check(signed: &Signed<Hello>, expected: &Expected<'_>) -> Result<Newcomer
         offer: StoredOffer { offer, zone, agent },
         addresses,
         state,
+        version,
+        events_seen,
+        mark,
+        orders_done,
     })
 }
 
@@ -186,9 +204,26 @@ fn parse_addresses(offer: &Offer, peer: IpAddr) -> Result<Vec<SocketAddr>, Hello
 ///
 /// # Errors
 /// [`HelloError::Store`].
-pub fn join(tx: &mut dyn Tx, newcomer: &Newcomer, now: UnixMs) -> Result<Joined, HelloError> {
+pub fn join(
+    tx: &mut dyn Tx,
+    bridge: &BridgeId,
+    newcomer: &Newcomer,
+    now: UnixMs,
+) -> Result<Joined, HelloError> {
     let offer = serde_json::to_vec(&newcomer.offer).map_err(|_| corrupt("hosts", "offer"))?;
+    let is_new = tx.host_by_id(&newcomer.id)?.is_none();
     let alias = tx.upsert_host(&newcomer.id, &offer, now)?;
+    if is_new {
+        let reason = format!("welcome; counted in zone {}", newcomer.offer.zone);
+        events::push(tx, alias, now, (HostEventKind::Joined, &reason))?;
+    }
+    if let Some(mark) = &newcomer.mark {
+        memory::shown(tx, bridge, (alias, mark), now)?;
+    }
+    // Where our memory went back, numbers go on behind those the Host has done.
+    if newcomer.orders_done < ORDERS_DONE_MAX {
+        tx.raise_order_seq(alias, newcomer.orders_done)?;
+    }
     Ok(Joined {
         alias,
         orders_done: orders::done(&*tx, alias)?,
@@ -226,7 +261,8 @@ mod tests {
             },
             state: HostState::default(),
             events_seen: 0,
-            mark: 0,
+            mark: None,
+            orders_done: 0,
         }
     }
 

@@ -6,21 +6,17 @@
 
 use metastore::group::{Group, segments_per_group};
 use metastore::{GroupKey, HostAlias, ReceiptRow, StoreError, SwapError, Tx, UploadRow};
-use model::codec::Writer;
 use model::units::{AccountId, BlobId, ShardId, ShardSize, UploadId};
 use model::wire::api::{ReceiptPage, SegmentReceipts};
 use model::wire::limits::RECEIPT_SEGMENTS_PER_PAGE_MAX;
 use model::wire::{Base64, Problem, ProblemCode, StoreReceipt, StoreReceiptError};
 
+use super::receipt_log;
 use super::record::{OpenUpload, SlotKey, UploadRecord};
 use super::slots::find_group;
 use super::{OpenUploadError, find_open};
 use crate::context::Context;
 use crate::refusal::Refusal;
-
-/// Version of a row of the receipts log: one version byte, then for each receipt its shard's
-/// index (2 bytes) and the signed receipt.
-const LOG_VERSION: u8 = 1;
 
 /// A page whose signatures verify.
 #[derive(Clone, Debug)]
@@ -428,13 +424,8 @@ impl Filling<'_> {
 
 /// A row of the receipts log with the receipts at `new`.
 fn log_row(page: &SignedSegment, new: &[usize]) -> Vec<u8> {
-    let mut out = Writer::with_capacity(1 + new.len() * (2 + StoreReceipt::BYTES));
-    out.u8(LOG_VERSION);
-    for index in new {
-        if let Some(Some((_, signed))) = page.receipts.get(*index) {
-            out.u16(u16::try_from(*index).unwrap_or(u16::MAX))
-                .bytes(signed);
-        }
-    }
-    out.finish()
+    receipt_log::row(new.iter().filter_map(|index| {
+        let (_, signed) = page.receipts.get(*index)?.as_ref()?;
+        Some((u16::try_from(*index).unwrap_or(u16::MAX), &signed[..]))
+    }))
 }

@@ -212,7 +212,12 @@ fn an_upload_is_committed_once_and_its_blobs_have_places() {
     let places = world.read(move |tx| Ok(places(tx, &account, &blob(1), 0, 64).unwrap()));
     let (context, mut rng) = (world.context.clone(), world.rng());
     let payer = planned.open.payer;
-    let layout = crate::download::layout::layout(&context, &mut rng, &places, payer);
+    let layout = crate::download::layout::layout(
+        &context,
+        &mut rng,
+        &places,
+        (payer, crate::download::layout::Purpose::Read),
+    );
     assert_eq!(layout.segments.len(), 2);
     for (segment, planned) in layout.segments.iter().zip(&planned.page.segments) {
         for (place, host) in segment.shards.iter().zip(&planned.hosts) {

@@ -203,7 +203,8 @@ fn hello(key: &SigningKey, number: u8, address: SocketAddr) -> Hello {
             ..HostState::default()
         },
         events_seen: 0,
-        mark: 0,
+        mark: None,
+        orders_done: 0,
     }
 }
 

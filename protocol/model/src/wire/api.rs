@@ -449,6 +449,10 @@ pub struct Layout {
 pub struct SegmentLayout {
     /// The segment, from 0.
     pub segment: u64,
+    /// Its shards do not fit together: what is lost of it cannot be made anew. The owner can put
+    /// the file again.
+    #[serde(default)]
+    pub inconsistent: bool,
     /// n in all, in order.
     pub shards: Vec<ShardPlace>,
 }

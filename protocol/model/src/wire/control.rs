@@ -161,9 +161,12 @@ pub struct Hello {
     /// The highest event of this Bridge that it keeps.
     #[serde(default)]
     pub events_seen: u64,
-    /// The highest mark of this Bridge that it keeps.
+    /// The highest mark of this Bridge that it keeps, as the Bridge signed it.
     #[serde(default)]
-    pub mark: u64,
+    pub mark: Option<Signed<Mark>>,
+    /// The highest order of this Bridge that it has done.
+    #[serde(default)]
+    pub orders_done: u64,
 }
 
 impl SignedKind for Hello {

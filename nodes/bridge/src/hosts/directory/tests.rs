@@ -2,8 +2,11 @@
 
 use model::wire::Schedule;
 use model::wire::control::Offer;
+use model::wire::upkeep::HostEventKind;
 
 use super::*;
+use crate::audit::reputation::{Verdict, after};
+use crate::repair::judge::Belief;
 
 const NOW: UnixMs = UnixMs(1_700_000_000_000);
 const HOST: (HostAlias, HostId) = (HostAlias(1), HostId([1; 32]));
@@ -34,6 +37,20 @@ fn state() -> HostState {
     }
 }
 
+fn arrival() -> Arrival {
+    Arrival {
+        alias: HOST.0,
+        id: HOST.1,
+        offer: offer(),
+        state: state(),
+        version: model::wire::HEALS,
+    }
+}
+
+fn arrive(directory: &Directory) -> LinkHandle {
+    directory.connect(arrival(), NOW).0
+}
+
 fn online(directory: &Directory, now: UnixMs) -> u64 {
     directory.rebuild(now);
     directory.roster().online()
@@ -42,9 +59,9 @@ fn online(directory: &Directory, now: UnixMs) -> u64 {
 #[test]
 fn a_host_counts_while_connected_reached_promised_and_not_paused() {
     let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
-    let link = directory.connect(HOST, offer(), state(), NOW);
+    let link = arrive(&directory);
     assert_eq!(online(&directory, NOW), 0);
-    directory.set_reachable(&link, true);
+    directory.set_reachable(&link, true, NOW);
     assert_eq!(online(&directory, NOW), 1);
     directory.heard(
         &link,
@@ -67,12 +84,12 @@ fn a_host_counts_while_connected_reached_promised_and_not_paused() {
 #[test]
 fn the_newest_channel_of_a_host_counts() {
     let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
-    let old = directory.connect(HOST, offer(), state(), NOW);
-    let new = directory.connect(HOST, offer(), state(), NOW);
+    let old = arrive(&directory);
+    let new = arrive(&directory);
     assert!(old.end.is_cancelled() && !new.end.is_cancelled());
-    directory.set_reachable(&old, true);
+    directory.set_reachable(&old, true, NOW);
     assert_eq!(online(&directory, NOW), 0);
-    directory.set_reachable(&new, true);
+    directory.set_reachable(&new, true, NOW);
     directory.disconnect(&old, NOW);
     assert_eq!(online(&directory, NOW), 1);
 }
@@ -80,8 +97,8 @@ fn the_newest_channel_of_a_host_counts() {
 #[test]
 fn planned_bytes_count_until_the_next_heartbeat() {
     let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
-    let link = directory.connect(HOST, offer(), state(), NOW);
-    directory.set_reachable(&link, true);
+    let link = arrive(&directory);
+    directory.set_reachable(&link, true, NOW);
     let full = |directory: &Directory| {
         directory.rebuild(NOW);
         directory.roster().zones() == 0
@@ -96,7 +113,7 @@ fn planned_bytes_count_until_the_next_heartbeat() {
 #[test]
 fn standing_falls_with_failures_and_comes_back() {
     let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
-    let link = directory.connect(HOST, offer(), state(), NOW);
+    let link = arrive(&directory);
     let standing = || directory.lock().by_alias[&HOST.0].standing_ppm;
     directory.lower([HOST.0].into_iter());
     assert_eq!(standing(), 700_000);
@@ -113,17 +130,118 @@ fn standing_falls_with_failures_and_comes_back() {
 #[test]
 fn presence_is_written_once_it_changed() {
     let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
-    let link = directory.connect(HOST, offer(), state(), NOW);
-    assert_eq!(directory.unwritten(10, NOW), []);
+    let link = arrive(&directory);
+    directory.set_reachable(&link, true, NOW);
+    let written = directory.changes(10, NOW);
+    directory.written(&written);
+    assert!(directory.changes(10, NOW).is_empty());
     let later = NOW.plus_ms(5);
     directory.disconnect(&link, later);
-    let state = metastore::HostState::Suspect;
-    let expected = [HostStatus {
-        alias: HOST.0,
-        state,
-        last_seen: later,
-    }];
-    assert_eq!(directory.unwritten(10, later), expected);
-    directory.written(&expected);
-    assert_eq!(directory.unwritten(10, later), []);
+    let changes = directory.changes(10, later);
+    let [change] = &changes[..] else {
+        panic!("{changes:?}");
+    };
+    let status = &change.status;
+    let suspect = metastore::HostState::Suspect;
+    assert_eq!((status.state, status.last_seen), (suspect, later));
+    assert!(change.events.is_empty(), "nothing was decided");
+    directory.written(&changes);
+    assert!(directory.changes(10, later).is_empty());
+}
+
+/// The kinds of events that are decided at `now`.
+fn decided(directory: &Directory, now: UnixMs) -> Vec<HostEventKind> {
+    let changes = directory.changes(10, now);
+    directory.written(&changes);
+    let events = changes.iter().flat_map(|change| &change.events);
+    events.map(|(kind, _)| *kind).collect()
+}
+
+#[test]
+fn who_is_silent_is_told_once_and_counts_again_when_it_is_back() {
+    const HOUR: u64 = 3_600_000;
+    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let link = arrive(&directory);
+    directory.set_reachable(&link, true, NOW);
+    assert_eq!(decided(&directory, NOW), []);
+    directory.disconnect(&link, NOW);
+    let belief = |now| directory.beliefs(now).shard(Some(HOST.0)).0;
+
+    assert_eq!(decided(&directory, NOW.plus_ms(HOUR)), []);
+    assert_eq!(belief(NOW.plus_ms(HOUR)), Belief::Here);
+    let absent = NOW.plus_ms(5 * HOUR);
+    assert_eq!(decided(&directory, absent), [HostEventKind::Absent]);
+    assert_eq!(
+        (decided(&directory, absent).len(), belief(absent)),
+        (0, Belief::Away)
+    );
+    let lost = NOW.plus_ms(80 * HOUR);
+    assert_eq!(decided(&directory, lost), [HostEventKind::Lost]);
+    assert_eq!(belief(lost), Belief::Gone);
+
+    let back = arrive(&directory);
+    directory.set_reachable(&back, true, lost);
+    assert_eq!(decided(&directory, lost), [HostEventKind::Returned]);
+    assert_eq!(belief(lost), Belief::Here);
+    assert_eq!(
+        directory.to_check(9),
+        [HOST.0],
+        "what it still has is asked"
+    );
+    let record = directory.record(HOST.0).unwrap().0;
+    assert!(record.kept_ppm() < 200_000, "{record:?}");
+}
+
+#[test]
+fn a_paused_host_is_silent() {
+    let directory = Directory::new(Timing::DEV, Vec::new(), NOW);
+    let link = arrive(&directory);
+    directory.set_reachable(&link, true, NOW);
+    let paused = HostState {
+        paused: true,
+        ..state()
+    };
+    directory.heard(&link, paused, NOW);
+    let later = NOW.plus_ms(30_000);
+    directory.heard(&link, paused, later);
+    assert_eq!(directory.beliefs(later).shard(Some(HOST.0)).0, Belief::Away);
+    directory.heard(&link, state(), later);
+    assert_eq!(directory.beliefs(later).shard(Some(HOST.0)).0, Belief::Here);
+}
+
+#[test]
+fn a_bad_record_of_audits_ends_a_hosts_part() {
+    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let link = arrive(&directory);
+    directory.set_reachable(&link, true, NOW);
+    assert_eq!(online(&directory, NOW), 1);
+    directory.remember(HOST.0, |_, reputation| {
+        for _ in 0..60 {
+            *reputation = after(*reputation, Verdict::Failed);
+        }
+    });
+    assert!(decided(&directory, NOW).contains(&HostEventKind::Disqualified));
+    assert_eq!(online(&directory, NOW), 0);
+    assert_eq!(directory.beliefs(NOW).shard(Some(HOST.0)).0, Belief::Gone);
+}
+
+#[test]
+fn older_programs_are_not_sent_what_they_do_not_understand() {
+    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let message = || FromBridge::Reachability {
+        reachable: true,
+        detail: String::new(),
+    };
+    let arrival = |version| Arrival {
+        version,
+        ..arrival()
+    };
+    let (_link, mut messages) = directory.connect(arrival(2), NOW);
+    assert!(!directory.send(HOST.0, message()) && !directory.heals(HOST.0));
+    assert!(messages.try_recv().is_err());
+    let (_link, mut messages) = directory.connect(arrival(3), NOW);
+    assert!(directory.send(HOST.0, message()) && directory.heals(HOST.0));
+    assert!(messages.try_recv().is_ok());
+    let taken = (0..1_000).filter(|_| directory.send(HOST.0, message()));
+    assert_eq!(taken.count(), OUTBOX_MAX);
 }
