@@ -18,6 +18,7 @@ mod index;
 mod log;
 mod reader;
 mod record;
+mod records;
 mod recover;
 mod scrub;
 mod space;
@@ -31,15 +32,15 @@ pub use index::Holding;
 pub use log::LogError;
 pub use reader::{ReadError, ShardReader, VerifyError};
 pub use record::{Location, RECORD_HEADER_BYTES};
+pub use records::{Presence, RecordCursor, RecordFound};
 pub use recover::{Damage, RecoverError, Recovery};
 pub use scrub::{ScrubProgress, ScrubStep};
 pub use space::{NoSpace, Reservation, Usage};
 pub use store::{
-    Lookup, NewShard, OpenError, ParseStoreIdError, RecordKey, ShardCursor, Store, StoreConfig,
-    StoreId, Stored,
+    Lookup, NewShard, OpenError, ParseStoreIdError, RecordKey, Store, StoreConfig, StoreId, Stored,
 };
 pub use volumes::{
-    KnownError, KnownVolume, PendingError, RemoveError, Room, Seen, VolumeConfig, VolumeState,
-    VolumeStatus, Volumes, VolumesError,
+    KnownError, KnownVolume, PendingError, RecordSeen, RemoveError, Room, Seen, VolumeConfig,
+    VolumeState, VolumeStatus, Volumes, VolumesError,
 };
 pub use writer::{PutError, WriteError};

@@ -21,9 +21,9 @@ pub use open::{OpenError, StoreConfig};
 pub use store_id::{ParseStoreIdError, StoreId};
 
 use crate::durable;
-use crate::index::{Holding, Index, Slot};
+use crate::index::{Holding, Index};
 use crate::log::{LOG_BYTES_MAX, LogError, LogFiles};
-use crate::reader::{ReadError, ShardReader, VerifyError};
+use crate::reader::{ReadError, ShardReader};
 use crate::record::{Header, Kind, Location, RECORD_HEADER_BYTES, Salt};
 use crate::recover::{Recovery, recover};
 use crate::scrub::Scrub;
@@ -112,10 +112,6 @@ pub enum Lookup {
     /// It is not here, or nobody who may have it holds it.
     NotHere,
 }
-
-/// How far a walk over all shards has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShardCursor(Slot);
 
 /// What the handle and the writer thread share.
 #[derive(Debug)]
@@ -363,52 +359,6 @@ impl Store {
         ids.iter()
             .map(|id| Ok(self.shared.find_bytes(id)?.is_some()))
             .collect()
-    }
-
-    /// Up to `limit` shards behind `cursor`, in no particular order: a scrub walks over all of
-    /// them, handing in the last cursor it got.
-    ///
-    /// # Errors
-    /// [`ReadError`] where the disk fails.
-    pub fn shards_after(
-        &self,
-        cursor: Option<ShardCursor>,
-        limit: usize,
-    ) -> Result<Vec<(ShardCursor, ShardReader)>, ReadError> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let start = cursor.map_or(Unbounded, |cursor| Excluded(cursor.0));
-        let slots: Vec<Slot> = self
-            .shared
-            .index()
-            .shards
-            .range((start, Unbounded))
-            .take(limit)
-            .copied()
-            .collect();
-        let mut found = Vec::with_capacity(slots.len());
-        for slot in slots {
-            if let Some(header) = self.shared.header_at(slot.at)? {
-                let file = self.shared.files.get(slot.at.log)?;
-                found.push((ShardCursor(slot), ShardReader::new(file, slot.at, &header)));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Re-reads a shard and checks it against its id; `false` where it was deleted meanwhile.
-    ///
-    /// # Errors
-    /// [`VerifyError`] where it is here and not what it was.
-    pub fn verify(&self, shard: &ShardReader) -> Result<bool, VerifyError> {
-        let read = shard.read_verified();
-        if !self
-            .shared
-            .index()
-            .holds_bytes(&shard.id(), shard.location())
-        {
-            return Ok(false);
-        }
-        read.map(|_| true)
     }
 
     /// What the store takes and has.

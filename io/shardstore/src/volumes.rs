@@ -8,6 +8,7 @@
 mod known;
 mod open;
 mod pending;
+mod records;
 mod state;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 pub use known::{KnownError, KnownVolume};
 pub use open::{VolumeConfig, VolumesError};
 pub use pending::PendingError;
+pub use records::RecordSeen;
 pub use state::{VolumeState, VolumeStatus};
 
 use crate::index::Holding;

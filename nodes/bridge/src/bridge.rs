@@ -67,6 +67,8 @@ struct Inner {
     host_channels: Throttle<IpAddr>,
     healing: Healing,
     opened: tokio::time::Instant,
+    /// It was there before: its memory may be an older backup.
+    was_there: bool,
 }
 
 /// Why a Bridge could not be opened.
@@ -92,6 +94,7 @@ impl Bridge {
         stop: CancellationToken,
     ) -> Result<Self, OpenBridgeError> {
         let rows = read_hosts(&store).await?;
+        let memory = store.read(|tx| crate::memory::read(tx)).await?;
         let inner = Inner {
             store,
             keys: Arc::new(keys),
@@ -111,6 +114,7 @@ impl Bridge {
             host_channels: Throttle::new(HOSTS_PER_ADDRESS_MAX, HOSTS_PER_ADDRESS_MAX),
             healing: Healing::default(),
             opened: tokio::time::Instant::now(),
+            was_there: memory.mark > 0,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -152,10 +156,11 @@ impl Bridge {
         &self.inner.directory
     }
 
-    /// How long ago it was opened.
+    /// Whether Hosts had time to say that this is an older backup.
     #[must_use]
-    pub(crate) fn age(&self) -> std::time::Duration {
-        self.inner.opened.elapsed()
+    pub(crate) fn was_corrected(&self) -> bool {
+        let patience = self.policy().timing.silence_max();
+        !self.inner.was_there || self.inner.opened.elapsed() >= patience
     }
 
     /// What audits and repair keep in memory.

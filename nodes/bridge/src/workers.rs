@@ -202,7 +202,7 @@ async fn dispatch(bridge: Bridge) -> Result<(), TxError<StoreError>> {
 /// Whether it is certain that the memory reaches to now: nothing is deleted before. A Bridge that
 /// was restored from a backup learns so from the first Hosts that come back.
 async fn remembers(bridge: &Bridge) -> Result<bool, TxError<StoreError>> {
-    if bridge.age() < bridge.policy().timing.silence_max() {
+    if !bridge.was_corrected() {
         return Ok(false);
     }
     let now = bridge.now();

@@ -7,7 +7,7 @@
     reason = "a bench prints and may panic"
 )]
 
-#[path = "../tests/rig/mod.rs"]
+#[path = "../tests/flows/rig/mod.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod rig;
 

@@ -12,7 +12,7 @@ use net::BridgeUrl;
 use serde::{Deserialize, Serialize};
 use shardstore::durable;
 
-const FOLDER: &str = "bridges";
+pub(crate) const FOLDER: &str = "bridges";
 /// Where the only Bridge was remembered when a Host could have but one.
 const FILE_OF_ONE: &str = "bridge.json";
 const FILE_BYTES_MAX: u64 = 4_096;

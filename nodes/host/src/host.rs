@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use model::crypto::SigningKey;
 use model::units::{HostId, SHARD_BYTES_MAX};
+use model::wire::api;
 use model::wire::control::HostState;
 use net::{
     BindError, ConnectError, Dialer, DialerLimits, Identity, IdentityError, Listener, Security,
@@ -18,18 +18,23 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Chains;
 use crate::bandwidth::Bandwidth;
 use crate::bridge_pin::{BridgePin, PinError};
 use crate::bridges::{BridgeLink, Bridges};
 use crate::buffers::Buffers;
 use crate::config::HostConfig;
+use crate::counts::{Done, Moved};
 use crate::environment::Environment;
-use crate::limits::{BODIES_MAX, BODIES_WAITING_MAX, READ_CHUNK_BYTES, READS_MAX};
+use crate::limits::{
+    BODIES_MAX, BODIES_WAITING_MAX, READ_CHUNK_BYTES, READS_MAX, REPAIR_BANDWIDTH_PERCENT,
+    REPAIR_BYTES_PER_S_MIN, REPAIRS_AT_ONCE_MAX,
+};
 use crate::proof::LeafLists;
 use crate::speak::speak;
 use crate::status::{self, JoinState};
 use crate::ticket::Allowances;
-use crate::{about, download, join, metered, upkeep, upload};
+use crate::{about, audit, download, join, metered, upkeep, upload};
 
 /// A Host that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -82,16 +87,15 @@ pub(crate) struct Node {
     pub(crate) allowances: Allowances,
     pub(crate) leaf_lists: LeafLists,
     pub(crate) moved: Moved,
+    pub(crate) done: Done,
+    pub(crate) chains: Chains,
+    /// Turns of repairs.
+    pub(crate) repairs: Semaphore,
+    /// Paces what repairs fetch.
+    pub(crate) bandwidth_repair: Bandwidth,
     /// Paces scrub and compaction.
     pub(crate) upkeep: Bandwidth,
     pub(crate) metrics: Option<runtime::Metrics>,
-}
-
-/// Bytes of shards moved since the start.
-#[derive(Debug, Default)]
-pub(crate) struct Moved {
-    received: AtomicU64,
-    sent: AtomicU64,
 }
 
 impl Host {
@@ -132,6 +136,10 @@ impl Host {
             allowances: Allowances::default(),
             leaf_lists: LeafLists::default(),
             moved: Moved::default(),
+            done: Done::default(),
+            chains: Chains::new(&settings.data),
+            repairs: Semaphore::new(REPAIRS_AT_ONCE_MAX),
+            bandwidth_repair: Bandwidth::new(settings.bandwidth_down.map(repair_share)),
             upkeep: Bandwidth::new(Some(settings.upkeep_bytes_per_s)),
             metrics,
             config,
@@ -250,22 +258,9 @@ impl Node {
     }
 }
 
-impl Moved {
-    pub(crate) fn count_received(&self, bytes: u64) {
-        self.received.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_sent(&self, bytes: u64) {
-        self.sent.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Bytes received and bytes sent.
-    pub(crate) fn totals(&self) -> (u64, u64) {
-        (
-            self.received.load(Ordering::Relaxed),
-            self.sent.load(Ordering::Relaxed),
-        )
-    }
+/// What repairs may take of the bandwidth.
+fn repair_share(bytes_per_s: u64) -> u64 {
+    (bytes_per_s / 100 * REPAIR_BANDWIDTH_PERCENT).max(REPAIR_BYTES_PER_S_MIN)
 }
 
 fn router(node: &Arc<Node>) -> Router {
@@ -273,6 +268,7 @@ fn router(node: &Arc<Node>) -> Router {
         .route("/v1/shards", put(upload::put_shard))
         .route("/v1/shards/{id}", get(download::get_shard))
         .route("/v1/receipts/{id}", get(upload::get_receipt))
+        .route(api::AUDIT, post(audit::post_audit))
         .route("/v1/about", get(about::about))
         .route("/healthz", get(about::health))
         .route("/metrics", get(metered::metrics))

@@ -9,23 +9,28 @@
 //! it is done and durable; nothing is deleted without an order.
 
 mod about;
+mod audit;
 mod bandwidth;
 mod bridge_pin;
 mod bridges;
 mod buffers;
 mod config;
+mod counts;
 mod delete;
 mod download;
 mod environment;
 mod host;
 mod identity;
+mod inventory;
 mod join;
 mod limits;
 mod metered;
 mod proof;
 mod refusal;
+mod repair;
 mod speak;
 mod status;
+mod storing;
 mod ticket;
 mod upkeep;
 mod upload;

@@ -48,3 +48,24 @@ pub(crate) const UPKEEP_GIVES_WAY: Duration = Duration::from_secs(5);
 pub(crate) const UPKEEP_PAUSE: Duration = Duration::from_millis(100);
 /// A log of which less than this percentage is needed is rewritten.
 pub(crate) const COMPACT_BELOW_PERCENT: u8 = 60;
+
+/// Challenges of one Bridge that wait; it should ask one at a time.
+pub(crate) const AUDITS_WAITING_MAX: usize = 4;
+/// Inventories of one Bridge that wait.
+pub(crate) const INVENTORIES_WAITING_MAX: usize = 4;
+/// Repair orders of one Bridge that are under way or wait.
+pub(crate) const REPAIRS_WAITING_MAX: usize = 16;
+/// Answers to a Bridge that wait for its channel.
+pub(crate) const ANSWERS_QUEUED_MAX: usize = 16;
+/// Bytes of a challenge that an owner sends.
+pub(crate) const CHALLENGE_BYTES_MAX: usize = 8_192;
+/// Repairs at a time, each with up to k shards in memory.
+pub(crate) const REPAIRS_AT_ONCE_MAX: usize = 2;
+/// Repairs take this percentage of the declared bandwidth at most …
+pub(crate) const REPAIR_BANDWIDTH_PERCENT: u64 = 20;
+/// … but never less than this, below which the sources would give up.
+pub(crate) const REPAIR_BYTES_PER_S_MIN: u64 = 32_768;
+/// How long the source of a repair may take to begin, and be silent in between.
+pub(crate) const SOURCE_WITHIN: Duration = Duration::from_secs(10);
+/// The least rate of a source counts from here.
+pub(crate) const SOURCE_GRACE: Duration = Duration::from_secs(4);

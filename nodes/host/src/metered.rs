@@ -39,6 +39,8 @@ fn require_local(peer: SocketAddr) -> Result<(), Refusal> {
 fn record(status: &Status) {
     counter!("xcloud_host_upload_shard_bytes_total").absolute(status.received_bytes);
     counter!("xcloud_host_download_shard_bytes_total").absolute(status.sent_bytes);
+    counter!("xcloud_host_audit_answers_total").absolute(status.audits);
+    counter!("xcloud_host_repair_shards_total").absolute(status.repairs);
     gauge!("xcloud_host_paused").set(flag(status.paused));
     for volume in &status.volumes {
         let id = || volume.id.clone();

@@ -44,12 +44,43 @@ impl Default for LeafLists {
     }
 }
 
+/// No proof can be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProofError {
+    /// The shard's bytes have changed; the store knows it by now.
+    #[error("shard {id} is damaged here")]
+    Damaged {
+        /// The shard.
+        id: ShardId,
+    },
+    /// The disk does not read it.
+    #[error("this host cannot read the shard")]
+    Unreadable(#[from] ReadError),
+    /// The Host stops before it is done.
+    #[error("this host is stopping")]
+    Stopping,
+}
+
+impl From<ProofError> for Refusal {
+    fn from(error: ProofError) -> Self {
+        let code = match &error {
+            ProofError::Damaged { .. } => ProblemCode::ShardRotten,
+            ProofError::Unreadable(source) => {
+                tracing::error!(error = %source, "shard not read");
+                ProblemCode::Internal
+            }
+            ProofError::Stopping => ProblemCode::Unavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 /// The proof of `leaves`. Shards are hashed a few at a time, whoever asks.
 pub(crate) async fn of(
     node: &Arc<Node>,
     shard: &ShardReader,
     leaves: LeafRange,
-) -> Result<Vec<Hash>, Refusal> {
+) -> Result<Vec<Hash>, ProofError> {
     let (book, id) = (&node.leaf_lists, shard.id());
     let hashes = match book.get(&id) {
         Some(hashes) => hashes,
@@ -58,22 +89,25 @@ pub(crate) async fn of(
             let _turn = book.hashing.acquire().await;
             let (shard, buffer) = (shard.clone(), node.body_buffers.take(None));
             let hashed = tokio::task::spawn_blocking(move || hash(&shard, buffer)).await;
-            let hashed = hashed.map_err(|_| stopping())?;
-            let hashes = hashed.map_err(|error| unreadable(&error))?;
+            let hashes = hashed.map_err(|_| ProofError::Stopping)??;
             // Rot, or a shard that was deleted a moment ago: nothing to be proven.
             if proves_whole(&leaves, &id, &hashes) {
                 book.keep(id, &hashes);
             } else {
-                let checking = Arc::clone(node);
-                let checked = tokio::task::spawn_blocking(move || checking.volumes.recheck(&id));
-                checked.await.map_err(|_| stopping())?;
-                let detail = format!("shard {id} is damaged here");
-                return Err(Refusal::new(ProblemCode::ShardRotten, detail));
+                recheck(node, id).await?;
+                return Err(ProofError::Damaged { id });
             }
             hashes
         }
     };
-    leaves.proof(&hashes).ok_or_else(stopping)
+    leaves.proof(&hashes).ok_or(ProofError::Damaged { id })
+}
+
+/// Has the store read the shard again and remember whether it has rotted.
+pub(crate) async fn recheck(node: &Arc<Node>, id: ShardId) -> Result<(), ProofError> {
+    let checking = Arc::clone(node);
+    let checked = tokio::task::spawn_blocking(move || checking.volumes.recheck(&id));
+    checked.await.map_err(|_| ProofError::Stopping)
 }
 
 fn proves_whole(leaves: &LeafRange, id: &ShardId, hashes: &[Hash]) -> bool {
@@ -115,15 +149,6 @@ impl LeafLists {
     fn lists(&self) -> std::sync::MutexGuard<'_, Lists> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn unreadable(error: &ReadError) -> Refusal {
-    tracing::error!(%error, "shard not read");
-    Refusal::new(ProblemCode::Internal, "this host cannot read the shard")
-}
-
-fn stopping() -> Refusal {
-    Refusal::new(ProblemCode::Unavailable, "this host is stopping")
 }
 
 #[cfg(test)]

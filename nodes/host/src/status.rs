@@ -18,7 +18,7 @@ use crate::limits::STATUS_EVERY;
 
 /// Name of the file in a Host's data folder.
 pub const STATUS_FILE: &str = "status.json";
-const FILE_BYTES_MAX: u64 = 65_536;
+const FILE_BYTES_MAX: u64 = 262_144;
 
 /// How a Host is, or was when it stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,15 @@ pub struct Status {
     pub received_bytes: u64,
     /// Bytes of shards sent since the start.
     pub sent_bytes: u64,
+    /// Audits answered since the start.
+    #[serde(default)]
+    pub audits: u64,
+    /// When the last was answered.
+    #[serde(default)]
+    pub audited_at: Option<UnixMs>,
+    /// Shards made anew here since the start.
+    #[serde(default)]
+    pub repairs: u64,
     /// When this was written.
     pub at: UnixMs,
 }
@@ -249,6 +258,7 @@ impl Status {
         let links = node.bridges.all();
         let volumes = node.volumes.status();
         let (received_bytes, sent_bytes) = node.moved.totals();
+        let (audits, audited_at) = node.done.audits();
         Self {
             host: node.id,
             name: settings.name.clone(),
@@ -271,6 +281,9 @@ impl Status {
             shards: usage.shards,
             received_bytes,
             sent_bytes,
+            audits,
+            audited_at,
+            repairs: node.done.repairs(),
             at: node.environment.now(),
         }
     }

@@ -15,20 +15,20 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use model::units::{OwnerTag, ShardId, ShardSize};
 use model::wire::api::SHARD_ID_HEADER;
-use model::wire::{Problem, ProblemCode, StoreReceipt, TicketPurpose};
-use shardstore::{NewShard, NoSpace, PutError, RecordKey, Room, Stored, WriteError};
+use model::wire::{ProblemCode, TicketPurpose};
+use shardstore::{NewShard, RecordKey, Stored};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::about::require_promised_hour;
-use crate::bridges::QuotaRoom;
 use crate::buffers::Buffer;
 use crate::host::Node;
 use crate::limits::BODY_TURN_WITHIN;
 use crate::refusal::Refusal;
+use crate::storing::{self, already_stored, not_stored, room};
 use crate::ticket;
 
-/// `PUT /v1/shards`: stores the body and answers a signed [`StoreReceipt`].
+/// `PUT /v1/shards`: stores the body and answers a signed receipt.
 pub(crate) async fn put_shard(
     State(node): State<Arc<Node>>,
     request: Request,
@@ -40,7 +40,7 @@ pub(crate) async fn put_shard(
         return Ok(receipt(&node, key, named, stored));
     }
     let turn = turn(&node).await?;
-    let (_quota, room) = room(&node, &announced)?;
+    let (_quota, room) = room(&node, announced.key.bridge, announced.size)?;
     let bytes = receive(&node, body, turn, &announced).await?.into_bytes();
     let now = node.environment.now();
     let shard = NewShard::new(announced.key, announced.id, announced.owner, now, bytes)
@@ -54,7 +54,7 @@ pub(crate) async fn put_shard(
     Ok(receipt(&node, key, named, stored))
 }
 
-/// `GET /v1/receipts/{id}`: the [`StoreReceipt`] again, where the shard is stored under the PUT
+/// `GET /v1/receipts/{id}`: the receipt again, where the shard is stored under the PUT
 /// ticket's serial. So who was interrupted learns what is here without sending it again.
 pub(crate) async fn get_receipt(
     State(node): State<Arc<Node>>,
@@ -140,40 +140,6 @@ fn announced_size(headers: &HeaderMap) -> Result<ShardSize, Refusal> {
         .map_err(|error| Refusal::new(ProblemCode::BadRequest, error.to_string()))
 }
 
-/// A retry of what is stored already is answered like the first time, its body unread.
-fn already_stored(node: &Node, key: RecordKey, id: ShardId) -> Result<Option<Stored>, Refusal> {
-    match node.volumes.find(key) {
-        Ok(None) => Ok(None),
-        Ok(Some((found, stored))) if found == id => Ok(Some(stored)),
-        Ok(Some((bound, _))) => Err(serial_bound(bound)),
-        Err(error) => Err(not_stored(&PutError::Write(error))),
-    }
-}
-
-/// Room in the Bridge's quota and on a volume.
-fn room(node: &Node, announced: &Announced) -> Result<(Option<QuotaRoom>, Room), Refusal> {
-    let bytes = announced.size.bytes();
-    let held = node.volumes.held_by(&announced.key.bridge).bytes;
-    // Its ticket was honoured, so it is one of ours.
-    let quota = match node.bridges.of(&announced.key.bridge) {
-        Some(link) => link.reserve(held, bytes).map_err(|over| {
-            let facts = serde_json::json!({
-                "needed": over.wanted_bytes, "free": over.free_bytes, "quota": over.quota_bytes,
-            });
-            Problem::new(ProblemCode::NoSpace, over.to_string()).with_facts(facts)
-        })?,
-        None => None,
-    };
-    let room = node.volumes.reserve(bytes).map_err(|error| match error {
-        NoSpace::NoVolume => Refusal::new(ProblemCode::Unavailable, error.to_string()),
-        NoSpace::Quota { .. } | NoSpace::FileSystem { .. } => Refusal::new(
-            ProblemCode::NoSpace,
-            format!("this host has no space left: {error}"),
-        ),
-    })?;
-    Ok((quota, room))
-}
-
 /// Waits until one more body may be in memory; the turn lasts until that memory is free again,
 /// also where the client goes away while the store is at work.
 async fn turn(node: &Node) -> Result<OwnedSemaphorePermit, Refusal> {
@@ -235,38 +201,13 @@ fn broken_off(error: &axum::Error) -> Refusal {
     Refusal::new(ProblemCode::BadRequest, "the body broke off")
 }
 
-fn not_stored(error: &PutError) -> Refusal {
-    match error {
-        PutError::SerialBound { bound } => serial_bound(*bound),
-        PutError::Write(WriteError::DiskFull) => {
-            Refusal::new(ProblemCode::NoSpace, "this host's disk is full")
-        }
-        PutError::Write(error) => {
-            tracing::error!(error = %Chain(error), "shard not stored");
-            Refusal::new(ProblemCode::Internal, "this host could not store the shard")
-        }
-    }
-}
-
-fn serial_bound(bound: ShardId) -> Refusal {
-    let detail = format!("the ticket's serial is bound to shard {bound}");
-    Refusal::new(ProblemCode::SerialBound, detail)
-}
-
 fn receipt(
     node: &Node,
     key: RecordKey,
     (shard, size): (ShardId, ShardSize),
     stored: Stored,
 ) -> Response {
-    let receipt = StoreReceipt {
-        serial: key.serial,
-        bridge: key.bridge,
-        host: node.id,
-        shard,
-        size,
-        stored: stored.created,
-    };
+    let receipt = storing::signed_receipt(node, key, (shard, size), &stored);
     let status = if stored.new {
         StatusCode::CREATED
     } else {
@@ -276,22 +217,7 @@ fn receipt(
         CONTENT_TYPE,
         HeaderValue::from_static("application/octet-stream"),
     )];
-    (status, octets, receipt.sign(&node.key)).into_response()
-}
-
-/// An error with its causes, for one log field.
-struct Chain<'a>(&'a dyn Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
+    (status, octets, receipt).into_response()
 }
 
 #[cfg(test)]

@@ -133,3 +133,16 @@ fn a_bridge_reads_only_what_its_own_records_hold() {
         }
     );
 }
+
+#[test]
+fn what_was_deleted_has_not_rotted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let (kept, gone) = (content(1, 64_000), content(2, 64_000));
+    put(&store, 1, &kept).unwrap();
+    put(&store, 2, &gone).unwrap();
+    bend(&store, &gone);
+    wait(store.remove(key(2))).unwrap();
+    store.recheck(&hash_shard(&gone)).unwrap();
+    assert_eq!((round(&store), store.bad_shards()), ((1, 0), 0));
+}

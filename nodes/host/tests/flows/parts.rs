@@ -3,21 +3,13 @@
 
 use std::path::Path;
 
-use crate::rig::{MONDAY, TestBridge, TestHost, bridge, settings};
+use crate::rig::{MONDAY, TestBridge, TestHost, bridge, settings, shard};
 use bytes::Bytes;
 use host::{JoinState, Settings, Status, VolumeSettings, verify};
 use model::crypto::hash_shard;
 use model::units::{Serial, ShardSize};
 use model::wire::Problem;
-use model::wire::control::FromHost;
 use net::Call;
-
-fn shard(seed: u8, bytes: usize) -> Bytes {
-    (0..bytes)
-        .map(|i| (i * 13 % 251).to_le_bytes()[0] ^ seed)
-        .collect::<Vec<_>>()
-        .into()
-}
 
 async fn is_here(host: &TestHost, bridge: &TestBridge, bytes: &Bytes) -> bool {
     let id = hash_shard(bytes);
@@ -97,11 +89,7 @@ async fn a_bridge_whose_quota_is_used_up_leaves_the_others_writing() {
     );
     let mut host = TestHost::start(two_bridges(data.path(), &one, &two, 16 << 20));
     host.joined().await;
-    let hello = one.hear(|message| match message {
-        FromHost::Hello { hello } => Some(hello),
-        FromHost::Heartbeat { .. } | FromHost::OrdersDone { .. } => None,
-    });
-    let hello = hello.await.open(&host.id.0).unwrap();
+    let hello = one.hello().await;
     assert_eq!(hello.offer.space_bytes, 16 << 20);
 
     let bytes = |serial| shard(serial, ShardSize::MAX.as_usize());
@@ -123,14 +111,10 @@ async fn a_bridge_whose_quota_is_used_up_leaves_the_others_writing() {
     assert_eq!(other.status.as_u16(), 201);
 
     // What is on its way counts until it is stored, so an earlier one may tell of less.
-    one.hear(|message| match message {
-        FromHost::Heartbeat { state } => {
-            let used_bytes = 8 * (1_966_080 + 192);
-            let free_bytes = (16 << 20) - used_bytes;
-            let told = (state.shards, state.used_bytes, state.free_bytes);
-            (told == (8, used_bytes, free_bytes)).then_some(())
-        }
-        FromHost::Hello { .. } | FromHost::OrdersDone { .. } => None,
+    one.beat(|state| {
+        let used_bytes = 8 * (1_966_080 + 192);
+        let free_bytes = (16 << 20) - used_bytes;
+        (state.shards, state.used_bytes, state.free_bytes) == (8, used_bytes, free_bytes)
     })
     .await;
     one.order(host.id, 1, vec![Serial([0; 16])]).await;
@@ -207,11 +191,8 @@ async fn what_lies_on_a_volume_that_is_away_is_unseen_and_comes_back() {
         }
     }
     assert_eq!(unseen.len(), 3, "a third lies on each volume");
-    let beat = bridge.hear(|message| match message {
-        FromHost::Heartbeat { state } => (state.volumes_away == 1).then_some(state),
-        FromHost::Hello { .. } | FromHost::OrdersDone { .. } => None,
-    });
-    assert_eq!(beat.await.shards, 6);
+    let beat = bridge.beat(|state| state.volumes_away == 1).await;
+    assert_eq!(beat.shards, 6);
     bridge.order(id, 1, vec![Serial([unseen[0]; 16])]).await;
     assert_eq!(
         bridge.orders_done().await,
@@ -294,12 +275,7 @@ async fn a_running_host_finds_rot_by_itself_and_tells_its_bridge() {
     shardstore::durable::replace(&log, &bytes).unwrap();
 
     let host = TestHost::start(settings(data.path(), bridge.port));
-    bridge
-        .hear(|message| match message {
-            FromHost::Heartbeat { state } => (state.shards_rotten == 1).then_some(()),
-            FromHost::Hello { .. } | FromHost::OrdersDone { .. } => None,
-        })
-        .await;
+    bridge.beat(|state| state.shards_rotten == 1).await;
     host.end().await;
 }
 
