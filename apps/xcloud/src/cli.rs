@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Uploads(UploadsArgs),
     /// Show which Hosts keep a file
     Where(PathArgs),
+    /// Ask Hosts to prove that they keep what lies below a path, without fetching it
+    Verify(VerifyArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -211,6 +213,17 @@ pub(crate) struct RmArgs {
     pub(crate) paths: Vec<OsString>,
 }
 
+/// `xcloud verify`.
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// Ask for every 64 KiB of each shard instead of one at random; as slow as fetching it
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// A file or folder in the cloud
+    #[arg(value_hint = ValueHint::Other)]
+    pub(crate) path: OsString,
+}
+
 /// `xcloud tidy`.
 #[derive(Args, Debug)]
 pub(crate) struct TidyArgs {
@@ -247,6 +260,8 @@ mod tests {
             "xcloud --home D ls",
             "xcloud ls --json --limit 100 --after name /a",
             "xcloud where --json /a",
+            "xcloud verify --json /a",
+            "xcloud verify --all /",
             "xcloud mkdir -p /a/b",
             "xcloud mv /a /b /c",
             "xcloud rm --purge --mnemonic-file F /a",
@@ -268,6 +283,7 @@ mod tests {
             "xcloud get --range 7 /a b",
             "xcloud cat --range 9-a /a",
             "xcloud cat",
+            "xcloud verify",
             "xcloud init",
             "xcloud init --bridge http://10.0.0.1:1",
             "xcloud init --bridge http://127.0.0.1:1 --mnemonic-file F",

@@ -9,6 +9,7 @@ mod locate;
 mod tidy;
 mod unfinished;
 mod upload;
+mod verify;
 
 use std::ffi::OsStr;
 use std::io;
@@ -45,17 +46,25 @@ async fn on_drive(drive: &Drive, command: Command, printer: Printer) -> Result<E
         Command::Put(args) => Box::pin(upload::put(drive, args, printer)).await,
         Command::Get(args) => Box::pin(download::get(drive, args, printer)).await,
         Command::Cat(args) => Box::pin(download::cat(drive, args, printer)).await,
-        Command::Ls(args) => Box::pin(list::ls(drive, args, printer)).await,
-        Command::Stat(args) => Box::pin(list::stat(drive, args, printer)).await,
-        Command::Du(args) => Box::pin(list::du(drive, args, printer)).await,
         Command::Mkdir(args) => Box::pin(arrange::mkdir(drive, args, printer)).await,
         Command::Mv(args) => Box::pin(arrange::mv(drive, args, printer)).await,
         Command::Cp(args) => Box::pin(arrange::cp(drive, args, printer)).await,
         Command::Rm(args) => Box::pin(delete::rm(drive, args, printer)).await,
         Command::Tidy(args) => Box::pin(tidy::tidy(drive, args, printer)).await,
+        other => look(drive, other, printer).await,
+    }
+}
+
+/// Commands that only look at what is there.
+async fn look(drive: &Drive, command: Command, printer: Printer) -> Result<Exit, Failure> {
+    match command {
+        Command::Ls(args) => Box::pin(list::ls(drive, args, printer)).await,
+        Command::Stat(args) => Box::pin(list::stat(drive, args, printer)).await,
+        Command::Du(args) => Box::pin(list::du(drive, args, printer)).await,
         Command::Uploads(args) => Box::pin(unfinished::uploads(drive, args, printer)).await,
         Command::Where(args) => Box::pin(locate::locate(drive, args, printer)).await,
-        Command::Init(_) | Command::Completions { .. } => Ok(Exit::Done),
+        Command::Verify(args) => Box::pin(verify::verify(drive, args, printer)).await,
+        _ => Ok(Exit::Done),
     }
 }
 

@@ -11,6 +11,7 @@ use client::drive::locate::LocateError;
 use client::drive::tidy::TidyError;
 use client::drive::unfinished::UnfinishedError;
 use client::drive::upload::PutError;
+use client::drive::verify::VerifyError;
 use client::drive::{HomeError, OpenError, PathError, ReadError};
 use client::transfer::FailureKind;
 use model::crypto::MnemonicError;
@@ -160,6 +161,7 @@ failure_by_kind!(
     ReadError,
     RemoveError,
     TidyError,
+    VerifyError,
 );
 
 impl From<HomeError> for Failure {

@@ -1,4 +1,4 @@
-//! The progress bar of `put` and `get`, and what both tell of single files.
+//! The progress bar of `put`, `get` and `verify`, and what they tell of single files.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,8 @@ const FAILURES_LISTED_MAX: usize = 10_000;
 pub(crate) enum Direction {
     Up,
     Down,
+    /// Nowhere: their Hosts only prove that they are there.
+    Proof,
 }
 
 /// One file that failed, as `--json` lists it.
@@ -144,7 +146,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 fn draw(bar: &ProgressBar, direction: Direction, tally: &Tally) {
     let moved = match direction {
         Direction::Up => tally.transfer.bytes_stored.get(),
-        Direction::Down => tally.transfer.bytes_verified.get(),
+        Direction::Down | Direction::Proof => tally.transfer.bytes_verified.get(),
     };
     bar.set_length(tally.bytes_found.get());
     bar.set_position((moved + tally.bytes_untransferred.get()).min(tally.bytes_found.get()));
@@ -154,6 +156,7 @@ fn draw(bar: &ProgressBar, direction: Direction, tally: &Tally) {
         (true, Direction::Up) if tally.transfer.bytes_encrypted.get() == 0 => "asking for places",
         (true, Direction::Up) => "encrypting and storing shards",
         (true, Direction::Down) => "fetching and verifying shards",
+        (true, Direction::Proof) => "asking for proofs",
     };
     let replaced = tally.transfer.shards_replaced.get();
     let replaced = if replaced > 0 {

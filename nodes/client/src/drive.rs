@@ -3,7 +3,7 @@
 //! A [`Drive`] is one device's view of one volume. Each flow has its file: [`join`], `open`,
 //! `upload` (put), `download` (get, cat), `file` and `stream` (one file from anywhere, parts of
 //! one to anywhere), `list` (ls, stat, du), `arrange` (mkdir, mv, cp), `delete` (rm, purge),
-//! `tidy`, `locate` (where), and `commit`, through which every change goes.
+//! `tidy`, `locate` (where), `verify`, and `commit`, through which every change goes.
 //!
 //! What moves local files, and the home that is a folder, are only where there is a file system.
 //! In a browser the rest stands on the app's own [`Storage`] and [`PageCache`].
@@ -45,6 +45,7 @@ pub mod tidy;
 pub mod unfinished;
 #[cfg(not(target_family = "wasm"))]
 pub mod upload;
+pub mod verify;
 mod watch;
 
 pub use commit::CommitError;

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     reason = "a network that cannot be started fails the test"
 )]
+#[expect(dead_code, reason = "other tests use more of it")]
 mod network;
 
 use std::sync::Arc;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use client::drive::Drive;
 use client::drive::locate::{PlacedHost, PlacedSegment, Spread, Whereabouts};
+use client::transfer::{Environment as _, SystemEnvironment};
+use model::units::UnixMs;
 use serde::Serialize;
 
 use super::remote;
@@ -43,6 +45,8 @@ struct ShardReport {
     zone: Option<String>,
     region: Option<String>,
     online: bool,
+    /// When its Host last proved to the Bridge what it keeps, in milliseconds since 1970.
+    proved: Option<u64>,
 }
 
 pub(super) async fn locate(
@@ -70,6 +74,7 @@ pub(super) async fn locate(
 
 fn show(spread: &Spread, printer: Printer) -> Result<(), Failure> {
     let (size, count) = (human_bytes(spread.length), spread.segments.len());
+    let now = SystemEnvironment.now();
     printer.line(format!("{size} in {count} segments, {}", spread.class))?;
     for segment in &spread.segments {
         let (k, n, live) = (spread.class.k(), spread.class.n(), segment.live());
@@ -81,7 +86,7 @@ fn show(spread: &Spread, printer: Printer) -> Result<(), Failure> {
             let host = shard
                 .host
                 .as_ref()
-                .map_or_else(|| "no host".to_owned(), described);
+                .map_or_else(|| "no host".to_owned(), |host| described(host, now));
             let host = printer.name(host.as_bytes());
             let start = format!("  {index:>2} {}  ", shard.id.short());
             printer.line([start.as_bytes(), &host].concat())?;
@@ -99,18 +104,34 @@ fn show(spread: &Spread, printer: Printer) -> Result<(), Failure> {
     Ok(())
 }
 
-fn described(host: &PlacedHost) -> String {
+fn described(host: &PlacedHost, now: UnixMs) -> String {
     let region = host
         .region
         .as_deref()
         .map_or_else(String::new, |region| format!(", {region}"));
     let state = if host.online { "online" } else { "OFFLINE" };
+    let proved = host.proved.map_or_else(
+        || "no proof yet".to_owned(),
+        |at| format!("last proof {} ago", span(now.since_ms(at))),
+    );
     format!(
-        "{:<12} {} zone {}{region}  {state}",
+        "{:<12} {} zone {}{region}  {state}, {proved}",
         host.name,
         host.id.short(),
         host.zone
     )
+}
+
+/// `3 min`: one unit is enough.
+fn span(ms: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(86_400_000, "days"), (3_600_000, "h"), (60_000, "min")];
+    let fits = UNITS
+        .iter()
+        .find(|(unit, _)| ms >= 2 * unit || (*unit == 60_000 && ms >= *unit));
+    match fits {
+        Some((unit, name)) => format!("{} {name}", ms / unit),
+        None => format!("{} s", ms / 1_000),
+    }
 }
 
 /// How many different Hosts are where: by region, or zone where no region is known.
@@ -175,7 +196,43 @@ fn shards(segment: &PlacedSegment) -> Vec<ShardReport> {
             zone: host.map(|host| host.zone.clone()),
             region: host.and_then(|host| host.region.clone()),
             online: host.is_some_and(|host| host.online),
+            proved: host.and_then(|host| host.proved).map(|at| at.0),
         }
     };
     segment.shards.iter().enumerate().map(report).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::units::HostId;
+
+    #[test]
+    fn the_last_proof_is_told_in_one_unit() {
+        let spans = [
+            0,
+            59_999,
+            60_000,
+            7_199_999,
+            7_200_000,
+            172_799_999,
+            172_800_000,
+        ];
+        let shown = spans.map(span);
+        assert_eq!(
+            shown,
+            ["0 s", "59 s", "1 min", "119 min", "2 h", "47 h", "2 days"]
+        );
+        let mut host = PlacedHost {
+            id: HostId([1; 32]),
+            name: "h1".to_owned(),
+            zone: "z1".to_owned(),
+            region: None,
+            online: true,
+            proved: None,
+        };
+        assert!(described(&host, UnixMs(200_000)).ends_with("online, no proof yet"));
+        host.proved = Some(UnixMs(20_000));
+        assert!(described(&host, UnixMs(200_000)).ends_with("online, last proof 3 min ago"));
+    }
 }

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use http::Method;
 use model::units::{BlobId, NodeHash, PayerKey, UploadId, VolumeId};
 use model::wire::api::{
-    ABOUT, ACCOUNTS, About, Commit, Committed, DEVICES, DeviceListAnswer, Layout, More,
-    MoreRequest, NODES, NewAccount, Nodes, PURGE, Plan, Purge, PurgeAnswer, PutDeviceList, REPORTS,
-    ReceiptPage, Reports, RootAnswer, Roots, SPARSE_BLOBS, SlotPage, SparseBlobs, UPLOADS, USAGE,
-    UploadRequest, Usage,
+    ABOUT, ACCOUNTS, AUDIT_PURPOSE, About, Commit, Committed, DEVICES, DeviceListAnswer, Layout,
+    More, MoreRequest, NODES, NewAccount, Nodes, PURGE, Plan, Purge, PurgeAnswer, PutDeviceList,
+    REPORTS, ReceiptPage, Reports, RootAnswer, Roots, SPARSE_BLOBS, SlotPage, SparseBlobs, UPLOADS,
+    USAGE, UploadRequest, Usage,
 };
 use model::wire::limits::{
     BLOBS_PER_UPLOAD_MAX, MORE_SLOTS_MAX, NODES_PER_GET_MAX, NODES_PER_PUT_MAX,
@@ -249,6 +249,22 @@ impl BridgeApi {
     ) -> Result<Layout, BridgeError> {
         let path = format!("/v1/blobs/{blob}/layout?first={first}&limit={limit}&payer={payer}");
         self.send(Request::get("get layout", path)).await
+    }
+
+    /// Where shards lie, as [`Self::layout`], with tickets for asking for proofs instead of shards.
+    ///
+    /// # Errors
+    /// [`BridgeError`], as of every call.
+    pub async fn audit_layout(
+        &self,
+        blob: &BlobId,
+        first: u64,
+        limit: u64,
+        payer: &PayerKey,
+    ) -> Result<Layout, BridgeError> {
+        let window = format!("first={first}&limit={limit}&payer={payer}&purpose={AUDIT_PURPOSE}");
+        let path = format!("/v1/blobs/{blob}/layout?{window}");
+        self.send(Request::get("get audit layout", path)).await
     }
 
     /// Blobs of the account that are less than half alive, by their ids, after `after`.

@@ -376,12 +376,13 @@ impl<'a> Fetching<'a> {
 
     fn report(&mut self, index: usize, saw: Sighting) {
         if let Some(Some(place)) = self.places.get(index) {
-            let (shard, blob) = (Some(self.wanted.id(index)), Some(self.wanted.blob));
             self.reports.push(Report {
                 host: place.host.id,
                 saw,
-                shard,
-                blob,
+                shard: Some(self.wanted.id(index)),
+                blob: Some(self.wanted.blob),
+                segment: Some(self.wanted.block.segment.index),
+                index: u16::try_from(index).ok(),
             });
         }
     }

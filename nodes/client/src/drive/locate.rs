@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use model::formats::shape::{Class, Shape, ShapeError};
 use model::formats::tree::{BlobSlice, Content, Kind, TreePath};
-use model::units::{BlobId, HostId, PayerKey, ShardId};
+use model::units::{BlobId, HostId, PayerKey, ShardId, UnixMs};
 use model::wire::api::{HostAddress, Layout, SegmentLayout};
 use model::wire::limits::SEGMENTS_PER_PAGE_MAX;
 
@@ -66,6 +66,8 @@ pub struct PlacedHost {
     pub region: Option<String>,
     /// Whether the Bridge hears from it.
     pub online: bool,
+    /// When it last proved to the Bridge that it keeps what it should.
+    pub proved: Option<UnixMs>,
 }
 
 /// A file that could not be located.
@@ -228,6 +230,7 @@ impl PlacedHost {
             zone: host.zone.clone(),
             region: host.region.clone(),
             online: host.online,
+            proved: host.proved,
         }
     }
 }
@@ -243,6 +246,7 @@ mod tests {
             zone: "z1".to_owned(),
             region: None,
             online,
+            proved: None,
         });
         PlacedShard {
             id: ShardId([2; 32]),

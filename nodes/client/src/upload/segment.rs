@@ -342,12 +342,13 @@ impl<'a> Sending<'a> {
     }
 
     fn report(&self, ways: &Ways<'_>, place: &Place, saw: Sighting) -> Report {
-        let (shard, blob) = (Some(ways.shard.id), Some(self.segment.blob));
         Report {
             host: place.host.id,
             saw,
-            shard,
-            blob,
+            shard: Some(ways.shard.id),
+            blob: Some(self.segment.blob),
+            segment: Some(self.segment.index),
+            index: Some(ways.index),
         }
     }
 }

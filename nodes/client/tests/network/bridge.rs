@@ -11,11 +11,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use model::crypto::{Secret, SigningKey, sha256};
 use model::formats::shape::{Class, Shape};
-use model::units::{BlobId, BridgeId, HostId, NodeHash, OwnerTag, PayerKey, ShardId, UploadId};
+use model::units::{
+    BlobId, BridgeId, HostId, NodeHash, OwnerTag, PayerKey, Serial, ShardId, UploadId,
+};
 use model::wire::api::{
-    BlobRequest, Layout, More, MoreRequest, NodeBody, Nodes, Plan, ReceiptPage, Report, Reports,
-    SegmentLayout, SegmentReceipts, SegmentSlots, Session, ShardPlace, Slot, SlotPage,
-    UploadRequest,
+    AUDIT_PURPOSE, BlobRequest, Layout, More, MoreRequest, NodeBody, Nodes, Plan, ReceiptPage,
+    Report, Reports, SegmentLayout, SegmentReceipts, SegmentSlots, Session, ShardPlace, Slot,
+    SlotPage, UploadRequest,
 };
 use model::wire::{
     Action, Base64, PROTOCOL_HEADER, ProblemCode, ProtocolVersions, SerialKey, StoreReceipt, Ticket,
@@ -115,14 +117,14 @@ impl Bridge {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ticket(&self, host: HostId, serial: model::units::Serial, action: Action) -> Base64 {
+    fn ticket(&self, host: HostId, serial: Serial, (action, payer): (Action, PayerKey)) -> Base64 {
         let ticket = Ticket {
             serial,
             bridge: self.id(),
             host,
             action,
             bytes_max: 1 << 30,
-            payer: PayerKey::default(),
+            payer,
             price_version: 1,
             created: now(),
             expires: now().plus_ms(3_600_000),
@@ -135,7 +137,7 @@ impl Bridge {
         let serial = self.serials.serial(&place.0, place.1, place.2, &id);
         Slot {
             host,
-            ticket: self.ticket(id, serial, Action::Put { owner_tag }),
+            ticket: self.ticket(id, serial, (Action::Put { owner_tag }, PayerKey::default())),
         }
     }
 
@@ -389,6 +391,8 @@ async fn put_nodes(State(bridge): State<Arc<Bridge>>, Json(nodes): Json<Nodes>) 
 struct Window {
     first: u64,
     limit: u64,
+    payer: PayerKey,
+    purpose: Option<String>,
 }
 
 async fn layout(
@@ -409,8 +413,11 @@ async fn layout(
         let shards = stored.iter().map(|(id, host)| {
             let at = host.and_then(|id| bridge.hosts.iter().position(|host| host.id() == id));
             let ticket = host.map(|host| {
-                let serial = model::units::Serial::default();
-                bridge.ticket(host, serial, Action::Get { shard: *id })
+                let action = match window.purpose.as_deref() {
+                    Some(AUDIT_PURPOSE) => Action::Audit { shard: *id },
+                    _ => Action::Get { shard: *id },
+                };
+                bridge.ticket(host, Serial::default(), (action, window.payer))
             });
             ShardPlace {
                 id: *id,

@@ -5,19 +5,22 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use model::crypto::{LeafRange, Secret, SigningKey, hash_shard, leaf_hash};
 use model::units::{BridgeId, HostId, Serial, ShardId, ShardSize, UnixMs};
 use model::wire::api::HostAddress;
+use model::wire::audit::{AuditAnswer, ChainValue, Challenge, Finding, Proof};
 use model::wire::{
-    LEAF_PROOF, LeafHeaderError, Problem, ProblemCode, StoreReceipt, Ticket, TicketPurpose,
-    content_range, encode_proof, parse_range_header, split_ticket_header,
+    Base64, LEAF_PROOF, LeafHeaderError, PROTOCOL_HEADER, Problem, ProblemCode, ProtocolVersions,
+    Signed, StoreReceipt, Ticket, TicketPurpose, content_range, encode_proof, parse_range_header,
+    split_ticket_header,
 };
 use net::{Identity, Listener, Router, Security, ServeLimits};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +48,12 @@ pub(crate) enum Fault {
     Busy,
     /// It is of the first protocol version and knows no ranges.
     Old,
+    /// It finds that what it had has rotted.
+    Rotten,
+    /// A volume of it is away.
+    Unseen,
+    /// Its answers to audits are signed by somebody else.
+    Forging,
 }
 
 pub(crate) struct Host {
@@ -62,6 +71,7 @@ struct Shelf {
     serials: BTreeMap<Serial, ShardId>,
     puts: u32,
     gets: u32,
+    audits: u32,
     /// Bytes of shards that were promised to readers.
     sent: u64,
 }
@@ -87,6 +97,7 @@ impl Host {
                 serials: BTreeMap::new(),
                 puts: 0,
                 gets: 0,
+                audits: 0,
                 sent: 0,
             }),
         });
@@ -94,6 +105,7 @@ impl Host {
             .route("/v1/shards", put(put_shard))
             .route("/v1/shards/{id}", get(get_shard))
             .route("/v1/receipts/{id}", get(get_receipt))
+            .route("/v1/audit", post(audit))
             .with_state(Arc::clone(&host));
         tokio::spawn(listener.serve(router, host.stop.clone()));
         host
@@ -142,6 +154,11 @@ impl Host {
         (shelf.puts, shelf.gets)
     }
 
+    /// How many proofs were asked for.
+    pub(crate) fn audits(&self) -> u32 {
+        self.shelf().audits
+    }
+
     /// Bytes of shards that were promised to readers.
     pub(crate) fn sent(&self) -> u64 {
         self.shelf().sent
@@ -184,7 +201,10 @@ async fn put_shard(State(host): State<Arc<Host>>, headers: HeaderMap, body: Body
         | Fault::Mute
         | Fault::Garbage
         | Fault::Cut
-        | Fault::Slow => {}
+        | Fault::Slow
+        | Fault::Rotten
+        | Fault::Unseen
+        | Fault::Forging => {}
     }
     let bytes = match receive(body, fault).await {
         Ok(bytes) => bytes,
@@ -299,7 +319,9 @@ async fn get_shard(
     let head = (status, headers);
     let answer = |body: Body| (head.0, head.1, body).into_response();
     match fault {
-        Fault::None | Fault::Dead | Fault::Old => answer(bytes.into()),
+        Fault::None | Fault::Dead | Fault::Old | Fault::Forging => answer(bytes.into()),
+        Fault::Rotten => problem(ProblemCode::ShardRotten, "rotten"),
+        Fault::Unseen => problem(ProblemCode::ShardUnseen, "away"),
         Fault::Silent | Fault::Mute => std::future::pending().await,
         Fault::Full => problem(ProblemCode::NotFound, "lost"),
         Fault::Busy => problem(ProblemCode::Busy, "busy"),
@@ -321,6 +343,67 @@ async fn get_shard(
             answer(Body::from_stream(crawling))
         }
     }
+}
+
+async fn audit(
+    State(host): State<Arc<Host>>,
+    headers: HeaderMap,
+    Json(challenge): Json<Signed<Challenge>>,
+) -> Response {
+    let asked = challenge.peek().unwrap();
+    let ticket = match host.ticket(&headers, TicketPurpose::Prove(asked.shard)) {
+        Ok(ticket) => ticket,
+        Err(refusal) => return *refusal,
+    };
+    if challenge.open(&ticket.payer.0).is_err() || asked.bridge != ticket.bridge {
+        return problem(ProblemCode::Forbidden, "not asked by the ticket's payer");
+    }
+    let (fault, bytes) = {
+        let mut shelf = host.shelf();
+        shelf.audits += 1;
+        (shelf.fault, shelf.shards.get(&asked.shard).cloned())
+    };
+    match fault {
+        Fault::Silent | Fault::Mute => std::future::pending().await,
+        Fault::Busy => return problem(ProblemCode::Busy, "busy"),
+        // Says by its silence about versions that it is of the first one.
+        Fault::Old => return StatusCode::NOT_FOUND.into_response(),
+        Fault::Cut => std::panic::resume_unwind(Box::new("cut")),
+        _ => {}
+    }
+    let (finding, leaf) = find(fault, &asked, bytes);
+    let answer = AuditAnswer::new(&challenge, &asked, ChainValue::default(), finding, now());
+    let stranger = SigningKey::from_seed(&Secret::new([0xfe; 32]));
+    let key = if fault == Fault::Forging {
+        &stranger
+    } else {
+        &host.key
+    };
+    let answer = Signed::new(key, &answer);
+    let leaf = Base64(leaf);
+    let ours = [(PROTOCOL_HEADER, ProtocolVersions::OURS.to_string())];
+    (ours, Json(Proof { answer, leaf })).into_response()
+}
+
+/// What a Host with this fault finds.
+fn find(fault: Fault, asked: &Challenge, bytes: Option<Bytes>) -> (Finding, Vec<u8>) {
+    let bytes = match (fault, bytes) {
+        (Fault::Rotten, _) => return (Finding::Rotten, Vec::new()),
+        (Fault::Unseen, _) => return (Finding::Unseen, Vec::new()),
+        (Fault::Full, _) | (_, None) => return (Finding::Missing, Vec::new()),
+        (_, Some(bytes)) => bytes,
+    };
+    let range = asked.leaf_range().unwrap();
+    let hashes: Vec<[u8; 32]> = bytes.chunks(65_536).map(leaf_hash).collect();
+    let mut leaf = bytes[range.bytes().start as usize..range.bytes().end as usize].to_vec();
+    if fault == Fault::Garbage {
+        leaf[0] ^= 1;
+    }
+    let finding = Finding::Leaf {
+        hash: Base64(leaf_hash(&leaf).to_vec()),
+        path: Base64(range.proof(&hashes).unwrap().concat()),
+    };
+    (finding, leaf)
 }
 
 /// The leaves that are asked for, if not all.
@@ -356,5 +439,5 @@ pub(crate) fn now() -> UnixMs {
 
 pub(crate) fn problem(code: ProblemCode, detail: &str) -> Response {
     let status = StatusCode::from_u16(code.status()).unwrap();
-    (status, axum::Json(Problem::new(code, detail))).into_response()
+    (status, Json(Problem::new(code, detail))).into_response()
 }

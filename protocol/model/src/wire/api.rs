@@ -43,8 +43,11 @@ pub const UPLOAD_COMMIT: &str = "/v1/uploads/{upload}/commit";
 pub const VOLUME_ROOT: &str = "/v1/volumes/{volume}/root";
 /// `GET ?before=…&limit=…`: [`Roots`].
 pub const VOLUME_ROOTS: &str = "/v1/volumes/{volume}/roots";
-/// `GET ?first=…&limit=…&payer=…`: [`Layout`].
+/// `GET ?first=…&limit=…&payer=…&purpose=…`: [`Layout`]. Its tickets are for reading, or with the
+/// purpose [`AUDIT_PURPOSE`] for asking for proofs.
 pub const LAYOUT: &str = "/v1/blobs/{blob}/layout";
+/// The `purpose` of a [`LAYOUT`] whose tickets are for audits.
+pub const AUDIT_PURPOSE: &str = "audit";
 /// `GET`: the control channel of a Host ([`super::control`]).
 pub const CONTROL: &str = "/v1/hosts/control";
 /// `GET`: the description of all of this in OpenAPI 3.1.
@@ -510,6 +513,12 @@ pub struct Report {
     /// The blob it was about.
     #[serde(default)]
     pub blob: Option<BlobId>,
+    /// The segment of the blob, so that the Bridge can look at exactly this shard.
+    #[serde(default)]
+    pub segment: Option<u64>,
+    /// The shard's place in the segment.
+    #[serde(default)]
+    pub index: Option<u16>,
 }
 
 /// What a Host did.
