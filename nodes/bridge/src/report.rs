@@ -1,13 +1,16 @@
-//! What owners saw of Hosts. A report convicts nobody: it is counted, logged, and lowers the
-//! Host's standing in this process's eyes until its heartbeats restore it.
+//! What owners saw of Hosts. A report convicts nobody: it is counted, logged, lowers the Host's
+//! standing in this process's eyes until its heartbeats restore it, and has shards that are said to
+//! be bad asked for at once.
 
-use model::units::HostId;
-use model::wire::api::{Reports, Sighting};
+use metastore::HostAlias;
+use model::units::{AccountId, HostId};
+use model::wire::api::{Report, Reports, Sighting};
 use model::wire::limits::REPORTS_MAX;
 use model::wire::{Problem, ProblemCode};
 
 use crate::hosts::directory::Directory;
 use crate::hosts::roster::Roster;
+use crate::place::{Place, SegmentKey};
 use crate::refusal::Refusal;
 
 /// Why reports were not taken.
@@ -57,6 +60,28 @@ pub fn report(
     seen.dedup_by_key(|(host, _)| *host);
     directory.lower(seen.iter().filter_map(|(host, _)| roster.alias_of(host)));
     Ok(())
+}
+
+/// Shards that an owner says are bad or missing: their Hosts are asked to prove them at once. An
+/// owner speaks of its own shards only; whether the Host keeps such a one is looked up before it is
+/// asked.
+pub fn suspects(
+    roster: &Roster,
+    account: AccountId,
+    reports: &Reports,
+) -> Vec<(HostAlias, Place)> {
+    let suspect = |report: &Report| {
+        let bad = matches!(report.saw, Sighting::BadShard | Sighting::Missing);
+        let segment = SegmentKey {
+            account,
+            blob: report.blob?,
+            segment: report.segment?,
+        };
+        let place = segment.slot(report.index?);
+        let alias = roster.alias_of(&report.host)?;
+        bad.then_some((alias, place))
+    };
+    reports.reports.iter().filter_map(suspect).collect()
 }
 
 const fn sighting_label(saw: Sighting) -> &'static str {

@@ -30,6 +30,8 @@ pub struct PlanetConfig {
     pub hosts: usize,
     /// Space each Host offers, `10GB` say.
     pub space: String,
+    /// How patient the Bridge is: `dev` or `standard`.
+    pub profile: String,
     /// Further arguments of every Host.
     pub host_args: Vec<OsString>,
     /// Further arguments of the Bridge.
@@ -47,6 +49,7 @@ impl PlanetConfig {
             dir: dir.into(),
             hosts,
             space: "10GB".to_owned(),
+            profile: "dev".to_owned(),
             host_args: Vec::new(),
             bridge_args: Vec::new(),
             outlives_us: false,
@@ -303,6 +306,7 @@ fn bridge_node(config: &PlanetConfig, layout: &Layout, group: i32) -> Node {
     .args(["--data"])
     .args([layout.bridge_data()])
     .args(["--listen", &layout.bridge().to_string(), "--trust-zones"])
+    .args(["--profile", &config.profile])
     .args(config.bridge_args.clone())
 }
 

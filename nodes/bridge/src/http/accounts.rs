@@ -171,6 +171,9 @@ pub(crate) async fn report(
     }
     let roster = bridge.directory().roster();
     report::report(bridge.directory(), &roster, &reports)?;
+    for (alias, place) in report::suspects(&roster, owner.account, &reports) {
+        bridge.healing().suspect(alias, place);
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -426,6 +426,7 @@ async fn layout(
             }
         });
         SegmentLayout {
+            inconsistent: false,
             segment,
             shards: shards.collect(),
         }
