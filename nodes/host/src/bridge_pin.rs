@@ -12,6 +12,8 @@ use net::BridgeUrl;
 use serde::{Deserialize, Serialize};
 use shardstore::durable;
 
+use crate::limits::MARK_WRITTEN_EVERY;
+
 pub(crate) const FOLDER: &str = "bridges";
 /// Where the only Bridge was remembered when a Host could have but one.
 const FILE_OF_ONE: &str = "bridge.json";
@@ -25,6 +27,8 @@ pub struct BridgePin {
     folder: PathBuf,
     url: String,
     known: Option<Known>,
+    /// The highest mark heard, of which what is written down may lag behind.
+    mark: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,9 @@ struct Known {
     #[serde(default)]
     url: Option<String>,
     orders_done: u64,
+    /// How far its memory reached.
+    #[serde(default)]
+    mark: u64,
 }
 
 /// A Bridge that is not the known one, or what is known cannot be read or written.
@@ -112,9 +119,11 @@ impl BridgePin {
                     Some(told) => known.bridge == told,
                     None => known.url.as_ref() == Some(&text),
                 };
+                let known = known.iter().find(is_its).cloned();
                 let mut pin = Self {
                     folder: folder.clone(),
-                    known: known.iter().find(is_its).cloned(),
+                    mark: known.as_ref().map_or(0, |known| known.mark),
+                    known,
                     url: text,
                 };
                 if let Some(told) = url.pinned() {
@@ -146,6 +155,7 @@ impl BridgePin {
         match &self.known {
             None => {
                 let before = read(&path_of(&self.folder, bridge))?;
+                self.mark = before.as_ref().map_or(0, |known| known.mark);
                 let orders_done = before.map_or(0, |known| known.orders_done);
                 self.write(bridge, orders_done)
             }
@@ -166,11 +176,38 @@ impl BridgePin {
         self.write(bridge, seq)
     }
 
+    /// The highest mark heard.
+    pub(crate) const fn mark(&self) -> u64 {
+        self.mark
+    }
+
+    /// Keeps `mark` of `bridge` if it is the highest; written down now and then. Returns whether
+    /// it is: a lower one means that the Bridge's memory went back.
+    ///
+    /// # Errors
+    /// Those of [`BridgePin::accept`].
+    pub(crate) fn reached(&mut self, bridge: BridgeId, mark: u64) -> Result<bool, PinError> {
+        self.accept(bridge)?;
+        if mark < self.mark {
+            return Ok(false);
+        }
+        self.mark = mark;
+        let (written, orders_done) = self
+            .known
+            .as_ref()
+            .map_or((0, 0), |known| (known.mark, known.orders_done));
+        if mark >= written + MARK_WRITTEN_EVERY || (written == 0 && mark > 0) {
+            self.write(bridge, orders_done)?;
+        }
+        Ok(true)
+    }
+
     fn write(&mut self, bridge: BridgeId, orders_done: u64) -> Result<(), PinError> {
         let known = Known {
             bridge,
             url: Some(self.url.clone()),
             orders_done,
+            mark: self.mark,
         };
         write(&self.folder, &known)?;
         self.known = Some(known);
@@ -298,6 +335,21 @@ mod tests {
         assert_eq!(moved.orders_done(), 7);
         let told = format!("https://{ONE}@bridge.example:7400");
         assert_eq!(open(data.path(), &[&told])[0].orders_done(), 7);
+    }
+
+    #[test]
+    fn the_highest_mark_is_kept_and_written_now_and_then() {
+        let data = tempfile::tempdir().unwrap();
+        let mut pin = open(data.path(), &[A]).remove(0);
+        assert!(pin.reached(ONE, 100).unwrap());
+        assert!(pin.reached(ONE, 104).unwrap() && pin.reached(ONE, 104).unwrap());
+        assert!(!pin.reached(ONE, 103).unwrap());
+        assert_eq!((pin.mark(), open(data.path(), &[A])[0].mark()), (104, 100));
+        assert!(pin.reached(ONE, 105).unwrap());
+        assert_eq!(open(data.path(), &[A])[0].mark(), 105);
+        assert!(pin.reached(ONE, 107).unwrap());
+        pin.done(ONE, 1).unwrap();
+        assert_eq!(open(data.path(), &[B, A])[1].mark(), 107);
     }
 
     #[test]
