@@ -217,6 +217,13 @@ impl Trash {
         let mut book = self.book();
         let oldest = self.items().oldest_of(bridge, wanted_bytes);
         self.remove(volumes, &mut book, &oldest)?;
+        if let Some(RecordKey { bridge, serial }) = oldest.last() {
+            // A store gives blocks back after it has answered, and before it takes another
+            // command: once this is answered there is as much room as there will be.
+            for store in volumes.stores() {
+                store.remove_all(*bridge, &[*serial]).ok();
+            }
+        }
         Ok(oldest.len())
     }
 

@@ -128,9 +128,10 @@ async fn the_oldest_trash_makes_room_in_a_quota_and_on_a_volume() {
         bridge.order(host.id, 1, serial(1)).await;
         assert_eq!(bridge.orders_done().await, 1);
         host.clock.set(MONDAY.plus_ms(1_000));
-        bridge.order(host.id, 2, serial(0)).await;
+        let later = vec![Serial([0; 16]), Serial([2; 16]), Serial([3; 16])];
+        bridge.order(host.id, 2, later).await;
         assert_eq!(bridge.orders_done().await, 2);
-        let full = bridge.beat(|state| state.trash_bytes > 3_000_000).await;
+        let full = bridge.beat(|state| state.trash_bytes > 7_000_000).await;
         assert!(full.free_bytes >= full.trash_bytes, "trash counts as free");
 
         let put = host
@@ -138,7 +139,7 @@ async fn the_oldest_trash_makes_room_in_a_quota_and_on_a_volume() {
             .await;
         assert_eq!(put.status.as_u16(), 201);
         assert!(!host.serves(&bridge, &largest(1)).await, "the oldest went");
-        assert!(host.serves(&bridge, &largest(0)).await, "the other is here");
+        assert!(host.serves(&bridge, &largest(3)).await, "others are here");
         let mut next = 202;
         let refused = loop {
             let (put, bytes) = (bridge.put_ticket(host.id, next), largest(next));
@@ -150,7 +151,7 @@ async fn the_oldest_trash_makes_room_in_a_quota_and_on_a_volume() {
         };
         assert_eq!(refused.problem(), "507 no_space");
         bridge.beat(|state| state.trash_bytes == 0).await;
-        assert!(host.serves(&bridge, &largest(2)).await);
+        assert!(host.serves(&bridge, &largest(4)).await);
         host.end().await;
     }
 }
