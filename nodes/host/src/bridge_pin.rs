@@ -8,9 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use model::units::BridgeId;
+use model::wire::Signed;
+use model::wire::upkeep::Mark;
 use net::BridgeUrl;
 use serde::{Deserialize, Serialize};
 use shardstore::durable;
+
+use crate::limits::MARK_WRITTEN_EVERY;
 
 pub(crate) const FOLDER: &str = "bridges";
 /// Where the only Bridge was remembered when a Host could have but one.
@@ -25,6 +29,10 @@ pub struct BridgePin {
     folder: PathBuf,
     url: String,
     known: Option<Known>,
+    /// The highest mark heard, of which what is written down may lag behind.
+    mark: u64,
+    /// It, as the Bridge signed it: what is shown to a Bridge that has forgotten.
+    shown: Option<Signed<Mark>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +43,12 @@ struct Known {
     #[serde(default)]
     url: Option<String>,
     orders_done: u64,
+    /// How far its memory reached.
+    #[serde(default)]
+    mark: u64,
+    /// That, as it was signed.
+    #[serde(default)]
+    shown: Option<Signed<Mark>>,
 }
 
 /// A Bridge that is not the known one, or what is known cannot be read or written.
@@ -112,9 +126,12 @@ impl BridgePin {
                     Some(told) => known.bridge == told,
                     None => known.url.as_ref() == Some(&text),
                 };
+                let known = known.iter().find(is_its).cloned();
                 let mut pin = Self {
                     folder: folder.clone(),
-                    known: known.iter().find(is_its).cloned(),
+                    mark: known.as_ref().map_or(0, |known| known.mark),
+                    shown: known.as_ref().and_then(|known| known.shown.clone()),
+                    known,
                     url: text,
                 };
                 if let Some(told) = url.pinned() {
@@ -146,6 +163,8 @@ impl BridgePin {
         match &self.known {
             None => {
                 let before = read(&path_of(&self.folder, bridge))?;
+                self.mark = before.as_ref().map_or(0, |known| known.mark);
+                self.shown = before.as_ref().and_then(|known| known.shown.clone());
                 let orders_done = before.map_or(0, |known| known.orders_done);
                 self.write(bridge, orders_done)
             }
@@ -166,11 +185,49 @@ impl BridgePin {
         self.write(bridge, seq)
     }
 
+    /// The highest mark heard.
+    pub(crate) const fn mark(&self) -> u64 {
+        self.mark
+    }
+
+    /// The highest mark heard, as the Bridge signed it.
+    pub(crate) fn shown(&self) -> Option<Signed<Mark>> {
+        self.shown.clone()
+    }
+
+    /// Keeps `mark` of `bridge` if it is the highest; written down now and then. Returns whether
+    /// it is: a lower one means that the Bridge's memory went back.
+    ///
+    /// # Errors
+    /// Those of [`BridgePin::accept`].
+    pub(crate) fn reached(
+        &mut self,
+        bridge: BridgeId,
+        (mark, signed): (u64, &Signed<Mark>),
+    ) -> Result<bool, PinError> {
+        self.accept(bridge)?;
+        if mark < self.mark {
+            return Ok(false);
+        }
+        self.mark = mark;
+        self.shown = Some(signed.clone());
+        let (written, orders_done) = self
+            .known
+            .as_ref()
+            .map_or((0, 0), |known| (known.mark, known.orders_done));
+        if mark >= written + MARK_WRITTEN_EVERY || (written == 0 && mark > 0) {
+            self.write(bridge, orders_done)?;
+        }
+        Ok(true)
+    }
+
     fn write(&mut self, bridge: BridgeId, orders_done: u64) -> Result<(), PinError> {
         let known = Known {
             bridge,
             url: Some(self.url.clone()),
             orders_done,
+            mark: self.mark,
+            shown: self.shown.clone(),
         };
         write(&self.folder, &known)?;
         self.known = Some(known);
@@ -298,6 +355,31 @@ mod tests {
         assert_eq!(moved.orders_done(), 7);
         let told = format!("https://{ONE}@bridge.example:7400");
         assert_eq!(open(data.path(), &[&told])[0].orders_done(), 7);
+    }
+
+    fn reach(pin: &mut BridgePin, mark: u64) -> Result<bool, PinError> {
+        let key = model::crypto::SigningKey::from_seed(&model::crypto::Secret::new([1; 32]));
+        let at = model::units::UnixMs(1);
+        let bridge = ONE;
+        let signed = Signed::new(&key, &Mark { bridge, mark, at });
+        pin.reached(ONE, (mark, &signed))
+    }
+
+    #[test]
+    fn the_highest_mark_is_kept_and_written_now_and_then() {
+        let data = tempfile::tempdir().unwrap();
+        let mut pin = open(data.path(), &[A]).remove(0);
+        assert!(reach(&mut pin, 100).unwrap());
+        assert!(reach(&mut pin, 104).unwrap() && reach(&mut pin, 104).unwrap());
+        assert!(!reach(&mut pin, 103).unwrap());
+        assert_eq!((pin.mark(), open(data.path(), &[A])[0].mark()), (104, 100));
+        assert!(reach(&mut pin, 105).unwrap());
+        assert_eq!(open(data.path(), &[A])[0].mark(), 105);
+        assert!(reach(&mut pin, 107).unwrap());
+        pin.done(ONE, 1).unwrap();
+        let again = &open(data.path(), &[B, A])[1];
+        assert_eq!((again.mark(), again.shown()), (107, pin.shown()));
+        assert_eq!(again.shown().unwrap().peek().unwrap().mark, 107);
     }
 
     #[test]

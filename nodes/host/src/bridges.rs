@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use model::units::BridgeId;
 use net::BridgeUrl;
+use serde::{Deserialize, Serialize};
 use shardstore::RECORD_HEADER_BYTES;
 use tokio::sync::{Notify, watch};
 
@@ -31,7 +32,18 @@ pub(crate) struct BridgeLink {
     id: OnceLock<BridgeId>,
     reserved_bytes: Arc<AtomicU64>,
     state: watch::Sender<JoinState>,
+    /// Where its memory is behind: the mark it came with, and the highest before.
+    behind: Mutex<Option<Behind>>,
     news: Arc<Notify>,
+}
+
+/// A Bridge whose memory went back: it was restored from an older backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behind {
+    /// How far its memory reaches.
+    pub mark: u64,
+    /// How far it reached before.
+    pub before: u64,
 }
 
 /// A Bridge whose quota is used up.
@@ -64,6 +76,7 @@ impl Bridges {
                 id: id.map_or_else(OnceLock::new, OnceLock::from),
                 reserved_bytes: Arc::default(),
                 state: watch::Sender::new(JoinState::default()),
+                behind: Mutex::default(),
                 news: Arc::clone(&news),
             })
         });
@@ -121,6 +134,26 @@ impl BridgeLink {
     pub(crate) fn change(&self, change: impl FnOnce(&mut JoinState)) {
         self.state.send_modify(change);
         self.news.notify_one();
+    }
+
+    /// Whether its memory is behind: then nothing is deleted on its word.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.behind().is_some()
+    }
+
+    /// How far its memory is behind, if it is.
+    pub(crate) fn behind(&self) -> Option<Behind> {
+        *self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its memory is behind, or no more; returns whether that is new.
+    pub(crate) fn set_behind(&self, behind: Option<Behind>) -> bool {
+        let mut now = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = now.is_some() != behind.is_some();
+        *now = behind;
+        drop(now);
+        self.news.notify_one();
+        changed
     }
 
     /// Takes room for a shard of `shard_bytes` from the quota, of which records hold `held_bytes`.

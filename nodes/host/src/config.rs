@@ -58,6 +58,8 @@ pub struct Settings {
     pub scrub_within: Duration,
     /// Most bytes per second that scrub and compaction read or write.
     pub upkeep_bytes_per_s: u64,
+    /// How long records that a Bridge has no use for are kept all the same.
+    pub trash: Duration,
 }
 
 /// A Bridge to join.
@@ -290,6 +292,7 @@ mod tests {
             schedule: Schedule::ALWAYS,
             scrub_within: Duration::from_secs(2_592_000),
             upkeep_bytes_per_s: 16_000_000,
+            trash: Duration::from_secs(604_800),
         }
     }
 

@@ -1,5 +1,5 @@
 //! Delete: a Bridge's signed, numbered orders, carried out and durable before they are
-//! acknowledged. The only way a shard leaves this Host.
+//! acknowledged. What an owner destroyed goes at once, everything else into the trash.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use model::units::BridgeId;
 use model::wire::control::{DeleteReason, Order, OrderKind};
 use model::wire::limits::SERIALS_PER_ORDER_MAX;
 use model::wire::{Signed, SignedError};
-use shardstore::RemoveError;
-use tokio::task::spawn_blocking;
 
 use crate::bridge_pin::{BridgePin, PinError};
+use crate::bridges::BridgeLink;
 use crate::host::Node;
+use crate::trash::{self, TrashError};
 
 /// An order that is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +45,8 @@ pub(crate) enum OrderError {
         seq: u64,
         /// Why.
         #[source]
-        source: RemoveError,
+        source: TrashError,
     },
-    /// The Host stops before it is done.
-    #[error("the host is stopping")]
-    Stopping,
     /// It cannot be remembered that the order is done.
     #[error("cannot remember that order {seq} is done")]
     Remember {
@@ -61,11 +58,12 @@ pub(crate) enum OrderError {
     },
 }
 
-/// Carries out `order` of `bridge` unless that was done before, and returns the highest order
-/// done: all up to it are durable.
+/// Carries out `order` of the Bridge of `link` unless that was done before, and returns the
+/// highest order done: all up to it are durable. While that Bridge's memory is behind, its orders
+/// count as done and remove nothing: a retain set names what is to go once it has caught up.
 pub(crate) async fn carry_out(
     node: &Arc<Node>,
-    bridge: BridgeId,
+    (link, bridge): (&BridgeLink, BridgeId),
     order: &Signed<Order>,
     pin: &mut BridgePin,
 ) -> Result<u64, OrderError> {
@@ -93,14 +91,31 @@ pub(crate) async fn carry_out(
             serials: serials.len(),
         });
     }
-    let (named, removing) = (serials.len(), Arc::clone(node));
-    // Records that are not here are gone already; for volumes that are away it is noted.
-    let removed = spawn_blocking(move || removing.volumes.remove(bridge, &serials))
-        .await
-        .map_err(|_| OrderError::Stopping)?
-        .map_err(|source| OrderError::Remove { seq, source })?;
+    let named = serials.len();
+    let is_frozen = link.is_frozen();
+    let removed = if is_frozen {
+        0
+    } else {
+        // Records that are not here are gone already; for volumes that are away it is noted.
+        let removed = match reason {
+            DeleteReason::Purged => trash::destroy(node, bridge, serials).await,
+            DeleteReason::NotCommitted | DeleteReason::Retired | DeleteReason::Replaced => {
+                trash::put_in(node, bridge, serials).await
+            }
+        };
+        removed.map_err(|source| OrderError::Remove { seq, source })?
+    };
     pin.done(bridge, seq)
         .map_err(|source| OrderError::Remember { seq, source })?;
+    if is_frozen {
+        tracing::warn!(
+            bridge = bridge.short(),
+            seq,
+            named,
+            "the bridge's memory is behind: its order is acknowledged and nothing is removed"
+        );
+        return Ok(seq);
+    }
     tracing::info!(
         bridge = bridge.short(),
         seq,

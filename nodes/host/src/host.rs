@@ -26,6 +26,7 @@ use crate::buffers::Buffers;
 use crate::config::HostConfig;
 use crate::counts::{Done, Moved};
 use crate::environment::Environment;
+use crate::events::{Events, EventsError};
 use crate::limits::{
     BODIES_MAX, BODIES_WAITING_MAX, READ_CHUNK_BYTES, READS_MAX, REPAIR_BANDWIDTH_PERCENT,
     REPAIR_BYTES_PER_S_MIN, REPAIRS_AT_ONCE_MAX,
@@ -34,11 +35,18 @@ use crate::proof::LeafLists;
 use crate::speak::speak;
 use crate::status::{self, JoinState};
 use crate::ticket::Allowances;
-use crate::{about, audit, download, join, metered, upkeep, upload};
+use crate::trash::{Trash, TrashError};
+use crate::{about, audit, download, join, metered, trash, upkeep, upload};
 
 /// A Host that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
+    /// What is in the trash cannot be read.
+    #[error("cannot open the trash")]
+    Trash(#[from] TrashError),
+    /// What the Bridges decided cannot be read.
+    #[error("cannot open the events")]
+    Events(#[from] EventsError),
     /// Its volumes cannot be opened.
     #[error("cannot open the volumes")]
     Volumes(#[from] VolumesError),
@@ -89,6 +97,8 @@ pub(crate) struct Node {
     pub(crate) moved: Moved,
     pub(crate) done: Done,
     pub(crate) chains: Chains,
+    pub(crate) trash: Trash,
+    pub(crate) events: Events,
     /// Turns of repairs.
     pub(crate) repairs: Semaphore,
     /// Paces what repairs fetch.
@@ -138,6 +148,8 @@ impl Host {
             moved: Moved::default(),
             done: Done::default(),
             chains: Chains::new(&settings.data),
+            trash: Trash::open(&settings.data, settings.trash)?,
+            events: Events::open(&settings.data)?,
             repairs: Semaphore::new(REPAIRS_AT_ONCE_MAX),
             bandwidth_repair: Bandwidth::new(settings.bandwidth_down.map(repair_share)),
             upkeep: Bandwidth::new(Some(settings.upkeep_bytes_per_s)),
@@ -195,6 +207,7 @@ impl Host {
         tasks.spawn(upkeep::watch_volumes(Arc::clone(&node), stop.clone()));
         tasks.spawn(upkeep::scrub(Arc::clone(&node), stop.clone()));
         tasks.spawn(upkeep::compact(Arc::clone(&node), stop.clone()));
+        tasks.spawn(trash::empty(Arc::clone(&node), stop.clone()));
         tasks.spawn(status::keep_written(Arc::clone(&node), stop));
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
@@ -210,15 +223,16 @@ impl Host {
 impl Node {
     /// How the Host is, as anyone is told.
     pub(crate) fn state(&self) -> HostState {
-        let usage = self.volumes.usage();
+        let (usage, trash_bytes) = (self.volumes.usage(), self.trash.bytes());
+        let free_bytes = usage.free_bytes.saturating_add(trash_bytes);
         HostState {
             used_bytes: usage.live_bytes + usage.overhead_bytes,
-            free_bytes: usage.free_bytes,
+            free_bytes: free_bytes.min(usage.space_bytes),
             shards: usage.records,
             paused: self.is_paused(),
             volumes_away: u32::try_from(self.volumes.away()).unwrap_or(u32::MAX),
             shards_rotten: self.volumes.bad_shards(),
-            trash_bytes: 0,
+            trash_bytes,
         }
     }
 
@@ -235,10 +249,13 @@ impl Node {
             };
         };
         let held = self.volumes.held_by(&bridge);
+        let trash_bytes = self.trash.bytes_of(&bridge);
+        let kept_bytes = held.bytes.saturating_sub(trash_bytes);
         HostState {
             used_bytes: held.bytes,
-            free_bytes: link.free_bytes(held.bytes, state.free_bytes),
+            free_bytes: link.free_bytes(kept_bytes, state.free_bytes),
             shards: held.records,
+            trash_bytes,
             ..state
         }
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bridge_pin::{BridgePin, PinError};
 use crate::bridges::BridgeLink;
 use crate::delete::OrderError;
+use crate::events::EventsError;
 use crate::host::Node;
 use crate::limits::{REDIAL_AFTER_MAX, REDIAL_AFTER_MIN};
 use crate::status::JoinState;
@@ -52,6 +53,9 @@ pub(crate) enum JoinError {
     /// An order that cannot be carried out; the Bridge sends it again.
     #[error("an order cannot be carried out")]
     Order(#[from] OrderError),
+    /// An event that is not kept; the Bridge sends it again.
+    #[error("an event cannot be kept")]
+    Event(#[from] EventsError),
 }
 
 /// Keeps the Host joined to the Bridge of `link` until `stop` is cancelled.
@@ -93,7 +97,8 @@ fn report(link: &BridgeLink, ended: &JoinError, after: Duration) {
         | JoinError::Closed
         | JoinError::Malformed(_)
         | JoinError::OutOfOrder { .. }
-        | JoinError::Order(_) => JoinState::Away { reason },
+        | JoinError::Order(_)
+        | JoinError::Event(_) => JoinState::Away { reason },
     };
     link.change(|now| *now = state);
 }

@@ -69,3 +69,26 @@ pub(crate) const REPAIR_BYTES_PER_S_MIN: u64 = 32_768;
 pub(crate) const SOURCE_WITHIN: Duration = Duration::from_secs(10);
 /// The least rate of a source counts from here.
 pub(crate) const SOURCE_GRACE: Duration = Duration::from_secs(4);
+
+/// Records in the trash; beyond that the oldest are removed before their time.
+pub(crate) const TRASH_RECORDS_MAX: usize = 262_144;
+/// Records that are removed from the trash in one go.
+pub(crate) const TRASH_STEP_RECORDS: usize = 1_024;
+/// How often the trash is looked at.
+pub(crate) const TRASH_LOOK: Duration = Duration::from_secs(1);
+/// How often trash is given up for one shard before that is refused.
+pub(crate) const TRASH_ROUNDS_MAX: usize = 8;
+/// Retain sets of one Bridge that wait.
+pub(crate) const RETAINS_WAITING_MAX: usize = 4;
+/// Records that are looked at in one go for a retain set.
+pub(crate) const RETAIN_STEP_RECORDS: usize = 4_096;
+/// Orders that wait for the Bridge's mark.
+pub(crate) const ORDERS_HELD_MAX: usize = 64;
+/// A mark is written down when it has grown by so much: a restart forgets less.
+pub(crate) const MARK_WRITTEN_EVERY: u64 = 5;
+/// Events kept, and the newest of each Bridge.
+pub(crate) const EVENTS_KEPT_MAX: usize = 10_000;
+/// Events beyond that, before the file is written anew.
+pub(crate) const EVENTS_SLACK: usize = 1_000;
+/// Bytes of one event as it is kept.
+pub(crate) const EVENT_LINE_BYTES_MAX: usize = 32_768;

@@ -41,6 +41,8 @@ fn record(status: &Status) {
     counter!("xcloud_host_download_shard_bytes_total").absolute(status.sent_bytes);
     counter!("xcloud_host_audit_answers_total").absolute(status.audits);
     counter!("xcloud_host_repair_shards_total").absolute(status.repairs);
+    gauge!("xcloud_host_trash_bytes").set(status.trash_bytes as f64);
+    gauge!("xcloud_host_trash_records").set(status.trash_records as f64);
     gauge!("xcloud_host_paused").set(flag(status.paused));
     for volume in &status.volumes {
         let id = || volume.id.clone();
@@ -61,6 +63,8 @@ fn record(status: &Status) {
         gauge!("xcloud_host_join_joined", "bridge" => url()).set(flag(joined));
         gauge!("xcloud_host_bridge_held_bytes", "bridge" => url()).set(bridge.held_bytes as f64);
         gauge!("xcloud_host_bridge_records", "bridge" => url()).set(bridge.records as f64);
+        gauge!("xcloud_host_bridge_frozen", "bridge" => url()).set(flag(bridge.frozen.is_some()));
+        gauge!("xcloud_host_event_kept_events", "bridge" => url()).set(bridge.events as f64);
         if let Some(quota_bytes) = bridge.quota_bytes {
             gauge!("xcloud_host_bridge_quota_bytes", "bridge" => url()).set(quota_bytes as f64);
         }

@@ -129,14 +129,14 @@ impl Repair<'_> {
             bridge: order.bridge,
             serial: order.serial,
         };
-        if let Some(stored) = already_stored(node, key, order.shard)? {
+        if let Some(stored) = already_stored(node, key, order.shard).await? {
             return Ok(self.stored(key, &stored));
         }
         if let Some(detail) = self.why_not() {
             let detail = detail.to_owned();
             return Ok(RepairOutcome::Refused { detail });
         }
-        let (_quota, room) = room(node, order.bridge, self.size)?;
+        let (_quota, room) = room(node, order.bridge, self.size).await?;
         let bytes = match self.get().await? {
             Ok(bytes) => bytes,
             Err(outcome) => return Ok(outcome),

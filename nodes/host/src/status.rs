@@ -12,7 +12,7 @@ use shardstore::{VolumeState, VolumeStatus, durable};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridges::BridgeLink;
+use crate::bridges::{Behind, BridgeLink};
 use crate::host::Node;
 use crate::limits::STATUS_EVERY;
 
@@ -61,6 +61,12 @@ pub struct Status {
     pub received_bytes: u64,
     /// Bytes of shards sent since the start.
     pub sent_bytes: u64,
+    /// Bytes in the trash: they make room for new shards when it is needed.
+    #[serde(default)]
+    pub trash_bytes: u64,
+    /// Records in the trash.
+    #[serde(default)]
+    pub trash_records: u64,
     /// Audits answered since the start.
     #[serde(default)]
     pub audits: u64,
@@ -89,6 +95,12 @@ pub struct BridgeShown {
     pub held_bytes: u64,
     /// How many they are.
     pub records: u64,
+    /// How far its memory is behind: then nothing is deleted on its word.
+    #[serde(default)]
+    pub frozen: Option<Behind>,
+    /// The newest of its decisions that is kept.
+    #[serde(default)]
+    pub events: u64,
 }
 
 /// A volume and how it is.
@@ -157,6 +169,8 @@ impl BridgeShown {
             quota_bytes: link.quota_bytes,
             held_bytes: held.bytes,
             records: held.records,
+            frozen: link.behind(),
+            events: bridge.map_or(0, |bridge| node.events.seen(&bridge)),
         }
     }
 }
@@ -281,6 +295,8 @@ impl Status {
             shards: usage.shards,
             received_bytes,
             sent_bytes,
+            trash_bytes: node.trash.bytes(),
+            trash_records: node.trash.records(),
             audits,
             audited_at,
             repairs: node.done.repairs(),

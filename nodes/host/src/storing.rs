@@ -1,21 +1,31 @@
 //! What every way to store a shard shares, be it an upload or a repair: whether it is here already,
 //! whether there is room, and the receipt once it is durable.
 
+use std::sync::Arc;
+
 use model::units::{BridgeId, ShardId, ShardSize};
 use model::wire::{Problem, ProblemCode, StoreReceipt};
 use shardstore::{NoSpace, PutError, RecordKey, Room, Stored, WriteError};
 
-use crate::bridges::QuotaRoom;
+use crate::bridges::{OverQuota, QuotaRoom};
 use crate::host::Node;
 use crate::join::with_causes;
+use crate::limits::TRASH_ROUNDS_MAX;
 use crate::refusal::Refusal;
+use crate::trash;
 
 /// A retry of what is stored already is answered like the first time, its body unread.
-pub(crate) fn already_stored(
-    node: &Node,
+/// What was in the trash is out of it before that is said.
+pub(crate) async fn already_stored(
+    node: &Arc<Node>,
     key: RecordKey,
     id: ShardId,
 ) -> Result<Option<Stored>, Refusal> {
+    let settled = trash::settle(node, key, id).await;
+    settled.map_err(|error| {
+        tracing::error!(error = with_causes(&error), "trash not settled");
+        Refusal::new(ProblemCode::Internal, "this host could not store the shard")
+    })?;
     match node.volumes.find(key) {
         Ok(None) => Ok(None),
         Ok(Some((found, stored))) if found == id => Ok(Some(stored)),
@@ -24,31 +34,68 @@ pub(crate) fn already_stored(
     }
 }
 
-/// Room in the Bridge's quota and on a volume.
-pub(crate) fn room(
-    node: &Node,
+/// Room in the Bridge's quota and on a volume. Where there is none, the oldest trash makes room.
+pub(crate) async fn room(
+    node: &Arc<Node>,
     bridge: BridgeId,
     size: ShardSize,
 ) -> Result<(Option<QuotaRoom>, Room), Refusal> {
+    for _ in 0..TRASH_ROUNDS_MAX {
+        let refused = match try_room(node, bridge, size) {
+            Ok(room) => return Ok(room),
+            Err(refused) => refused,
+        };
+        let (of, wanted_bytes) = match &refused {
+            NoRoom::Quota(over) => (Some(bridge), over.wanted_bytes - over.free_bytes),
+            NoRoom::Volumes(NoSpace::NoVolume) => return Err(refused.into()),
+            NoRoom::Volumes(_) => (None, u64::from(size.bytes())),
+        };
+        if !trash::give_up(node, of, wanted_bytes).await {
+            return Err(refused.into());
+        }
+    }
+    Ok(try_room(node, bridge, size)?)
+}
+
+/// Why there is no room.
+enum NoRoom {
+    Quota(OverQuota),
+    Volumes(NoSpace),
+}
+
+impl From<NoRoom> for Refusal {
+    fn from(error: NoRoom) -> Self {
+        match error {
+            NoRoom::Quota(over) => {
+                let facts = serde_json::json!({
+                    "needed": over.wanted_bytes, "free": over.free_bytes, "quota": over.quota_bytes,
+                });
+                Self(Problem::new(ProblemCode::NoSpace, over.to_string()).with_facts(facts))
+            }
+            NoRoom::Volumes(error @ NoSpace::NoVolume) => {
+                Self::new(ProblemCode::Unavailable, error.to_string())
+            }
+            NoRoom::Volumes(error @ (NoSpace::Quota { .. } | NoSpace::FileSystem { .. })) => {
+                let detail = format!("this host has no space left: {error}");
+                Self::new(ProblemCode::NoSpace, detail)
+            }
+        }
+    }
+}
+
+fn try_room(
+    node: &Node,
+    bridge: BridgeId,
+    size: ShardSize,
+) -> Result<(Option<QuotaRoom>, Room), NoRoom> {
     let bytes = size.bytes();
     let held = node.volumes.held_by(&bridge).bytes;
     // It is one of ours: its ticket was honoured, or its order came over its channel.
     let quota = match node.bridges.of(&bridge) {
-        Some(link) => link.reserve(held, bytes).map_err(|over| {
-            let facts = serde_json::json!({
-                "needed": over.wanted_bytes, "free": over.free_bytes, "quota": over.quota_bytes,
-            });
-            Problem::new(ProblemCode::NoSpace, over.to_string()).with_facts(facts)
-        })?,
+        Some(link) => link.reserve(held, bytes).map_err(NoRoom::Quota)?,
         None => None,
     };
-    let room = node.volumes.reserve(bytes).map_err(|error| match error {
-        NoSpace::NoVolume => Refusal::new(ProblemCode::Unavailable, error.to_string()),
-        NoSpace::Quota { .. } | NoSpace::FileSystem { .. } => Refusal::new(
-            ProblemCode::NoSpace,
-            format!("this host has no space left: {error}"),
-        ),
-    })?;
+    let room = node.volumes.reserve(bytes).map_err(NoRoom::Volumes)?;
     Ok((quota, room))
 }
 

@@ -143,7 +143,7 @@ async fn rewrite_step(
 }
 
 /// Waits while transfers are under way, but not for good.
-async fn give_way(node: &Node, stop: &CancellationToken) {
+pub(crate) async fn give_way(node: &Node, stop: &CancellationToken) {
     let until = Instant::now() + UPKEEP_GIVES_WAY;
     while node.is_busy() && !stop.is_cancelled() && Instant::now() < until {
         sleep(UPKEEP_PAUSE).await;
@@ -151,7 +151,7 @@ async fn give_way(node: &Node, stop: &CancellationToken) {
 }
 
 /// `false` once `stop` is cancelled.
-async fn pause(stop: &CancellationToken, time: Duration) -> bool {
+pub(crate) async fn pause(stop: &CancellationToken, time: Duration) -> bool {
     tokio::select! {
         () = stop.cancelled() => false,
         () = sleep(time) => true,

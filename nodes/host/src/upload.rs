@@ -36,11 +36,11 @@ pub(crate) async fn put_shard(
     let (parts, body) = request.into_parts();
     let announced = announced(&node, &parts.headers)?;
     let (key, named) = (announced.key, (announced.id, announced.size));
-    if let Some(stored) = already_stored(&node, key, announced.id)? {
+    if let Some(stored) = already_stored(&node, key, announced.id).await? {
         return Ok(receipt(&node, key, named, stored));
     }
     let turn = turn(&node).await?;
-    let (_quota, room) = room(&node, announced.key.bridge, announced.size)?;
+    let (_quota, room) = room(&node, announced.key.bridge, announced.size).await?;
     let bytes = receive(&node, body, turn, &announced).await?.into_bytes();
     let now = node.environment.now();
     let shard = NewShard::new(announced.key, announced.id, announced.owner, now, bytes)
@@ -70,7 +70,7 @@ pub(crate) async fn get_receipt(
         bridge: ticket.ticket().bridge,
         serial: ticket.ticket().serial,
     };
-    let stored = already_stored(&node, key, id)?.ok_or_else(|| {
+    let stored = already_stored(&node, key, id).await?.ok_or_else(|| {
         let detail = "nothing is stored here under the ticket's serial";
         Refusal::new(ProblemCode::NotFound, detail)
     })?;

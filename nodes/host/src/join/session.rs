@@ -6,19 +6,24 @@ use std::time::Duration;
 use http::HeaderMap;
 use model::units::BridgeId;
 use model::wire::api::CONTROL;
-use model::wire::control::{FromBridge, FromHost, Hello};
-use model::wire::{Program, ProtocolVersions, Signed};
+use model::wire::control::{FromBridge, FromHost, Hello, Order};
+use model::wire::upkeep::{HostEvent, Mark};
+use model::wire::{HEALS, Program, ProtocolVersions, Signed};
 use net::{Channel, ChannelReader, ChannelWriter, Dialer, Endpoint};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
 use super::JoinError;
-use super::work::Work;
+use super::work::{Work, retained};
 use crate::about::agent;
 use crate::bridge_pin::{BridgePin, PinError};
-use crate::bridges::BridgeLink;
-use crate::delete;
+use crate::bridges::{Behind, BridgeLink};
+use crate::delete::{self, OrderError};
 use crate::host::Node;
-use crate::limits::{GREETING_WITHIN, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, SCHEDULE_LOOK};
+use crate::limits::{
+    GREETING_WITHIN, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, ORDERS_HELD_MAX, SCHEDULE_LOOK,
+};
+use crate::retain::{Retain, RetainError};
 use crate::status::JoinState;
 
 /// A Bridge has nothing to say for as long as it has no orders.
@@ -31,6 +36,12 @@ pub(super) struct Session<'a> {
     dialer: &'a Dialer,
     pin: &'a mut BridgePin,
     joined: bool,
+    /// The version that both speak.
+    spoken: u16,
+    /// Whether the Bridge said how far its memory reaches.
+    marked: bool,
+    /// Orders that wait until it did.
+    held: Vec<Signed<Order>>,
 }
 
 struct Welcome {
@@ -51,6 +62,9 @@ impl<'a> Session<'a> {
             dialer,
             pin,
             joined: false,
+            spoken: ProtocolVersions::FIRST.version,
+            marked: false,
+            held: Vec::new(),
         }
     }
 
@@ -98,7 +112,7 @@ impl<'a> Session<'a> {
         else {
             return Err(unexpected(challenge, "challenge"));
         };
-        ProtocolVersions::OURS
+        self.spoken = ProtocolVersions::OURS
             .agree(Program::Host, (Program::Bridge, protocol))
             .map_err(JoinError::Version)?;
         if let Some(known) = self.pin.bridge().filter(|known| *known != bridge) {
@@ -119,8 +133,8 @@ impl<'a> Session<'a> {
                 .config
                 .offer(self.node.bound, self.link.quota_bytes),
             state: self.node.state_for(self.link),
-            events_seen: 0,
-            mark: None,
+            events_seen: self.node.events.seen(&bridge),
+            mark: self.pin.shown(),
             orders_done: self.pin.orders_done(),
         };
         let hello = Signed::new(&self.node.key, &hello);
@@ -222,41 +236,119 @@ impl<'a> Session<'a> {
         writer: &mut ChannelWriter,
     ) -> Result<(), JoinError> {
         match message {
-            FromBridge::Order { order } => {
-                let seq = delete::carry_out(self.node, work.bridge(), &order, self.pin).await?;
-                say(writer, &FromHost::OrdersDone { seq }).await
-            }
-            FromBridge::Reachability { reachable, detail } => {
-                if !reachable {
-                    tracing::warn!(detail, "the bridge cannot reach this host");
+            FromBridge::Order { order } => self.take(order, work, writer).await?,
+            FromBridge::Audit { challenge } => work.audit(challenge),
+            FromBridge::Repair { order } => work.repair(order),
+            FromBridge::Inventory { inventory } => work.take_inventory(inventory),
+            FromBridge::Retain { set } => {
+                let whose = (self.link, work.bridge());
+                let taken = Retain::new(self.node, whose, &set, self.pin)
+                    .and_then(|retain| work.retain(retain).then_some(()).ok_or(RetainError::Busy));
+                if let Err(error) = taken {
+                    say(writer, &retained(Err(error))).await?;
                 }
-                self.link.change(|state| {
-                    if let JoinState::Joined { unreachable, .. } = state {
-                        *unreachable = (!reachable).then_some(detail);
-                    }
-                });
-                Ok(())
             }
-            FromBridge::Refused { problem } => Err(JoinError::Refused(problem)),
-            FromBridge::Audit { challenge } => {
-                work.audit(challenge);
-                Ok(())
-            }
-            FromBridge::Repair { order } => {
-                work.repair(order);
-                Ok(())
-            }
-            FromBridge::Inventory { inventory } => {
-                work.take_inventory(inventory);
-                Ok(())
-            }
+            FromBridge::Event { event } => self.keep(event, work.bridge()).await?,
+            FromBridge::Mark { mark } => self.reach(&mark, work, writer).await?,
+            FromBridge::Reachability { reachable, detail } => self.be_told(reachable, detail),
+            FromBridge::Refused { problem } => return Err(JoinError::Refused(problem)),
             FromBridge::Challenge { .. }
             | FromBridge::Welcome { .. }
-            | FromBridge::Retain { .. }
-            | FromBridge::Event { .. }
-            | FromBridge::Mark { .. }
-            | FromBridge::Leaving { .. } => Err(JoinError::OutOfOrder { expected: "orders" }),
+            | FromBridge::Leaving { .. } => {
+                return Err(JoinError::OutOfOrder { expected: "orders" });
+            }
         }
+        Ok(())
+    }
+
+    fn be_told(&self, reachable: bool, detail: String) {
+        if !reachable {
+            tracing::warn!(detail, "the bridge cannot reach this host");
+        }
+        self.link.change(|state| {
+            if let JoinState::Joined { unreachable, .. } = state {
+                *unreachable = (!reachable).then_some(detail);
+            }
+        });
+    }
+
+    /// Carries out an order. Where it is known how far the Bridge's memory reached, orders wait
+    /// until it has said how far it reaches now: one restored from a backup removes nothing.
+    async fn take(
+        &mut self,
+        order: Signed<Order>,
+        work: &Work,
+        writer: &mut ChannelWriter,
+    ) -> Result<(), JoinError> {
+        let waits = self.spoken >= HEALS && self.pin.mark() > 0 && !self.marked;
+        if !waits {
+            let whose = (self.link, work.bridge());
+            let seq = delete::carry_out(self.node, whose, &order, self.pin).await?;
+            return say(writer, &FromHost::OrdersDone { seq }).await;
+        }
+        if self.held.len() >= ORDERS_HELD_MAX {
+            return Err(JoinError::OutOfOrder { expected: "mark" });
+        }
+        self.held.push(order);
+        Ok(())
+    }
+
+    /// The Bridge says how far its memory reaches.
+    async fn reach(
+        &mut self,
+        mark: &Signed<Mark>,
+        work: &Work,
+        writer: &mut ChannelWriter,
+    ) -> Result<(), JoinError> {
+        let bridge = work.bridge();
+        let signed = mark;
+        let Mark {
+            bridge: by, mark, ..
+        } = signed.open(&bridge.0).map_err(OrderError::Signed)?;
+        if by != bridge {
+            return Err(OrderError::NotForUs.into());
+        }
+        let before = self.pin.mark();
+        let is_highest = self.pin.reached(bridge, (mark, signed))?;
+        let behind = (!is_highest).then_some(Behind { mark, before });
+        if self.link.set_behind(behind) {
+            match behind {
+                Some(Behind { mark, before }) => tracing::error!(
+                    bridge = bridge.short(),
+                    mark,
+                    before,
+                    "the bridge's memory went back: nothing is deleted on its word until it has caught up"
+                ),
+                None => tracing::warn!(
+                    bridge = bridge.short(),
+                    mark,
+                    "the bridge's memory has caught up"
+                ),
+            }
+        }
+        self.marked = true;
+        for order in std::mem::take(&mut self.held) {
+            self.take(order, work, writer).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a decision of the Bridge about this Host.
+    async fn keep(&self, event: Signed<HostEvent>, bridge: BridgeId) -> Result<(), JoinError> {
+        let (keeping, whose) = (Arc::clone(self.node), (bridge, self.node.id));
+        let kept = spawn_blocking(move || keeping.events.keep(whose, &event)).await;
+        // Where the Host stops, it comes again.
+        if let Some(event) = kept.unwrap_or(Ok(None))? {
+            let (kind, reason) = (event.kind, event.reason);
+            tracing::info!(
+                bridge = bridge.short(),
+                seq = event.seq,
+                ?kind,
+                reason,
+                "event"
+            );
+        }
+        Ok(())
     }
 }
 

@@ -18,7 +18,9 @@ use super::with_causes;
 use crate::host::Node;
 use crate::limits::{
     ANSWERS_QUEUED_MAX, AUDITS_WAITING_MAX, INVENTORIES_WAITING_MAX, REPAIRS_WAITING_MAX,
+    RETAINS_WAITING_MAX,
 };
+use crate::retain::{Retain, RetainError};
 use crate::{audit, inventory, repair};
 
 /// The tasks of one channel.
@@ -31,6 +33,7 @@ pub(super) struct Work {
     audits: Lane,
     inventories: Lane,
     repairs: Lane,
+    retains: Lane,
 }
 
 /// One at a time, and a bounded number that wait.
@@ -66,6 +69,7 @@ impl Work {
             inventories: Lane::new(INVENTORIES_WAITING_MAX, 1),
             // Turns are taken of the whole Host.
             repairs: Lane::new(0, REPAIRS_WAITING_MAX),
+            retains: Lane::new(RETAINS_WAITING_MAX, 1),
         };
         (work, answered)
     }
@@ -111,6 +115,13 @@ impl Work {
         }
     }
 
+    /// `false` where others are under way and wait.
+    pub(super) fn retain(&mut self, retain: Retain) -> bool {
+        let node = Arc::clone(&self.node);
+        let task = async move { Some(retained(retain.carry_out(&node).await)) };
+        begin(&mut self.tasks, &self.retains, &self.answers, task)
+    }
+
     pub(super) fn repair(&mut self, order: Signed<RepairOrder>) {
         let (node, dialer, bridge) = (Arc::clone(&self.node), self.dialer.clone(), self.bridge);
         let task = async move {
@@ -124,6 +135,24 @@ impl Work {
         };
         if !begin(&mut self.tasks, &self.repairs, &self.answers, task) {
             tracing::warn!("the bridge gives too many repair orders at a time; not answered");
+        }
+    }
+}
+
+/// What a Bridge is told of its retain set.
+pub(super) fn retained(done: Result<u64, RetainError>) -> FromHost {
+    match done {
+        Ok(trashed) => FromHost::Retained {
+            trashed,
+            refused: None,
+        },
+        Err(error) => {
+            let refused = with_causes(&error);
+            tracing::warn!(reason = refused, "retain set not taken");
+            FromHost::Retained {
+                trashed: 0,
+                refused: Some(refused),
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use model::wire::control::{
     DeleteReason, FromBridge, FromHost, Hello, HostState, Order, OrderKind, ProtocolVersions,
 };
 use model::wire::repair::{RepairOrder, Repaired};
-use model::wire::upkeep::Inventory;
+use model::wire::upkeep::{HostEvent, HostEventKind, Inventory, Mark, RetainSet};
 use model::wire::{Action, Base64, Signed, Ticket};
 use net::{Listener, Router, Security, ServeLimits};
 use tokio::sync::{Mutex, mpsc};
@@ -197,6 +197,39 @@ impl TestBridge {
         let holdings = holdings.await;
         assert_eq!(holdings.id, id);
         holdings.gone
+    }
+
+    /// Says how far its memory reaches.
+    pub(crate) async fn mark(&self, mark: u64) {
+        let (bridge, at) = (self.id(), MONDAY);
+        let mark = Mark { bridge, mark, at };
+        let mark = Signed::new(&self.key, &mark);
+        self.say(FromBridge::Mark { mark }).await;
+    }
+
+    /// Says which records are to stay, and returns how many went and why none did.
+    pub(crate) async fn retain(&mut self, set: &RetainSet) -> Result<u64, String> {
+        let set = Signed::new(&self.key, set);
+        self.say(FromBridge::Retain { set }).await;
+        self.hear(|message| match message {
+            FromHost::Retained { trashed, refused } => Some(refused.map_or(Ok(trashed), Err)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Says what was decided about a Host.
+    pub(crate) async fn event(&self, host: HostId, seq: u64, reason: &str) {
+        let event = HostEvent {
+            bridge: self.id(),
+            host,
+            seq,
+            at: MONDAY,
+            kind: HostEventKind::Vetted,
+            reason: reason.to_owned(),
+        };
+        let event = Signed::new(&self.key, &event);
+        self.say(FromBridge::Event { event }).await;
     }
 
     pub(crate) async fn end(self) {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{MONDAY, PATIENCE, TestClock};
+use super::{MONDAY, PATIENCE, TestBridge, TestClock};
 
 /// A Host that runs, and a client to talk to it.
 pub(crate) struct TestHost {
@@ -111,6 +111,13 @@ impl TestHost {
     pub(crate) async fn get(&self, ticket: &[u8], id: &ShardId) -> Answer {
         self.send(Call::get(format!("/v1/shards/{id}")), Some(ticket))
             .await
+    }
+
+    /// Whether a shard of the Bridge can be read here.
+    pub(crate) async fn serves(&self, bridge: &TestBridge, bytes: &Bytes) -> bool {
+        let id = hash_shard(bytes);
+        let read = self.get(&bridge.get_ticket(self.id, 200, id), &id).await;
+        read.status.as_u16() == 200 && read.body == *bytes
     }
 
     pub(crate) async fn get_range(&self, ticket: &[u8], id: &ShardId, range: &str) -> Answer {

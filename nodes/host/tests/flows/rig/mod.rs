@@ -69,6 +69,7 @@ pub(crate) fn settings(data: &Path, bridge_port: u16) -> Settings {
         schedule: Schedule::ALWAYS,
         scrub_within: Duration::from_secs(60),
         upkeep_bytes_per_s: 1 << 30,
+        trash: Duration::ZERO,
     }
 }
 
