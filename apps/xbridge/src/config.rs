@@ -26,7 +26,7 @@ pub(crate) struct Flags {
     #[serde(skip)]
     config: Option<PathBuf>,
     /// Data folder [default: xbridge in the user's data folder].
-    #[arg(long, env = "XBRIDGE_DATA", value_name = "DIR")]
+    #[arg(long, global = true, env = "XBRIDGE_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
     /// Address to listen on [default: 127.0.0.1:7400].
     #[arg(long, env = "XBRIDGE_LISTEN", value_name = "IP:PORT")]
@@ -59,8 +59,27 @@ pub(crate) struct Flags {
 }
 
 /// What `xbridge` does instead of serving.
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
+#[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum Instead {
+    /// Copy database and key of a Bridge, which may be running, into a new folder. To bring it back:
+    /// `xbridge --data FOLDER`.
+    Backup {
+        /// The new folder.
+        #[arg(value_name = "FOLDER")]
+        to: PathBuf,
+    },
+    /// List the Hosts of a Bridge, which may be running.
+    Hosts {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Declare a Host lost: what it kept is made anew elsewhere, and it gets nothing any more.
+    Lose {
+        /// Its id, as `hosts` shows it.
+        #[arg(value_name = "HOST")]
+        host: model::units::HostId,
+    },
     /// Print the description of the API in OpenAPI 3.1.
     Openapi,
 }
@@ -91,6 +110,14 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: String,
+}
+
+impl Flags {
+    /// The data folder, as flag, environment or file say.
+    pub(crate) fn data(&self) -> anyhow::Result<PathBuf> {
+        let raw: RawConfig = runtime::layered(self.config.as_deref(), self)?;
+        raw.data.map_or_else(default_data, Ok)
+    }
 }
 
 impl Config {

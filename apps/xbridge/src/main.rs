@@ -1,6 +1,7 @@
 //! `xbridge`: connects owners and Hosts. With no arguments it keeps its data in the user's data
 //! folder and listens on 127.0.0.1:7400.
 
+mod beside;
 mod config;
 
 use std::io::Write as _;
@@ -11,7 +12,7 @@ use bridge::bridge::BridgeConfig;
 use bridge::server::{Server, ServerConfig};
 use clap::Parser as _;
 
-use crate::config::{Config, Flags, Instead};
+use crate::config::{Config, Flags};
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -26,9 +27,8 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
-    if let Some(Instead::Openapi) = flags.instead {
-        let text = bridge::http::openapi();
-        return write!(std::io::stdout(), "{text}").context("cannot write the description");
+    if let Some(instead) = &flags.instead {
+        return beside::run(instead, flags);
     }
     let config = Config::load(flags)?;
     runtime::start_logs(config.log_format, &config.log_level)?;

@@ -192,6 +192,7 @@ impl Config {
             schedule,
             scrub_within: raw.scrub_within.unwrap_or(SCRUB_WITHIN_DEFAULT).duration(),
             upkeep_bytes_per_s: raw.upkeep_rate.unwrap_or(UPKEEP_RATE_DEFAULT).bytes(),
+            trash: std::time::Duration::from_secs(604_800),
         };
         Ok(Self {
             host: HostConfig::new(settings)?,

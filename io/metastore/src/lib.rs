@@ -19,6 +19,7 @@ mod store;
 mod tables;
 
 pub use error::{OpenError, StoreError, SwapError, TxError};
+pub use sqlite::{BackupError, backup};
 pub use store::{Store, StoreConfig};
 pub use tables::accounts::{Account, AccountTable, DeviceListRow, Session, TokenHash};
 pub use tables::blobs::{

@@ -1,6 +1,7 @@
 //! The tables in SQLite: WAL, `synchronous=FULL`, hand-written SQL, statements prepared once.
 
 mod accounts;
+mod backup;
 mod blobs;
 mod groups;
 mod hosts;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
+pub use self::backup::{BackupError, backup};
 pub(crate) use self::readers::Readers;
 pub(crate) use self::writer::Writer;
 use crate::tables::ROWS_PER_CALL_MAX;

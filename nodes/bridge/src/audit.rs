@@ -4,3 +4,6 @@ pub mod ask;
 pub mod reputation;
 pub mod rounds;
 pub mod verdict;
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,8 @@ use model::units::BridgeId;
 use model::wire::SerialKey;
 use rand_core::CryptoRng;
 
-const FILE_NAME: &str = "bridge.key";
+/// The key file in the data folder.
+pub const FILE_NAME: &str = "bridge.key";
 const MAGIC: &[u8; 7] = b"xbridge";
 const VERSION: u8 = 1;
 const FILE_BYTES: usize = 8 + 32 + 32;

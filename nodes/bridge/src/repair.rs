@@ -6,3 +6,6 @@ pub mod order;
 pub mod queue;
 pub mod scan;
 pub mod settle;
+
+#[cfg(test)]
+mod tests;

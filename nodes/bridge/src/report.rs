@@ -65,11 +65,7 @@ pub fn report(
 /// Shards that an owner says are bad or missing: their Hosts are asked to prove them at once. An
 /// owner speaks of its own shards only; whether the Host keeps such a one is looked up before it is
 /// asked.
-pub fn suspects(
-    roster: &Roster,
-    account: AccountId,
-    reports: &Reports,
-) -> Vec<(HostAlias, Place)> {
+pub fn suspects(roster: &Roster, account: AccountId, reports: &Reports) -> Vec<(HostAlias, Place)> {
     let suspect = |report: &Report| {
         let bad = matches!(report.saw, Sighting::BadShard | Sighting::Missing);
         let segment = SegmentKey {

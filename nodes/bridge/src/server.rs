@@ -14,7 +14,8 @@ use crate::keys::{BridgeKeys, BridgeKeysError};
 use crate::random::EntropyError;
 use crate::{http, workers};
 
-const DATABASE_NAME: &str = "bridge.sqlite";
+/// The database in the data folder.
+pub const DATABASE_NAME: &str = "bridge.sqlite";
 /// Connections at a time: a control channel for each Host, and the owners.
 const CONNECTIONS_MAX: usize = 16_384;
 /// Connections of one address: its Hosts and owners.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use metastore::{HostAlias, Store, StoreError, Tx, TxError};
-use model::crypto::{AccountKeys, Secret, SigningKey, account_of, sha256};
+use model::crypto::{AccountKeys, Secret, SigningKey, account_of, hash_shard, sha256};
 use model::formats::device_list::{Device, DeviceListDraft};
 use model::formats::root::{Lineage, Root, SEALED_KEYS_BYTES, SignedRoot};
 use model::formats::shape::Class;
@@ -25,9 +25,12 @@ use rand_core::SeedableRng;
 
 use crate::account::sign_up::sign_up;
 use crate::context::{Context, Policy};
+use crate::hosts::directory::{Beliefs, Believed};
 use crate::hosts::offer::{StoredOffer, zone_number};
 use crate::hosts::roster::{HostCard, Roster};
 use crate::keys::BridgeKeys;
+use crate::place::SegmentKey;
+use crate::repair::judge::Belief;
 use crate::upload::commit::{CommitError, CommitOutcome, check, commit};
 use crate::upload::find_open;
 use crate::upload::plan::{PlanError, PlannedUpload, plan};
@@ -303,6 +306,48 @@ impl World {
         rows.into_iter().map(|row| open(row).kind).collect()
     }
 
+    /// Stores blobs of these lengths, numbered from 1, on the planned Hosts.
+    pub(crate) fn stored(&mut self, class: &str, lengths: &[u64]) -> PlannedUpload {
+        let planned = self.plan(request(class, lengths)).unwrap();
+        let root = self.root(None);
+        let numbered = (1..).zip(lengths);
+        let changes: Vec<_> = numbered.map(|(number, _)| (number, 1, 1)).collect();
+        let mut commit = commit_of(&root, &changes);
+        let every = |_, host| Some(host);
+        commit.receipts = self.receipts_of(&planned.page, planned.open.class, every);
+        self.commit(&[planned.upload], commit).unwrap();
+        planned
+    }
+
+    /// A segment of the owner.
+    pub(crate) fn segment(&self, number: u8, segment: u64) -> SegmentKey {
+        SegmentKey {
+            account: self.account(),
+            blob: blob(number),
+            segment,
+        }
+    }
+
+    /// Who keeps the shards of a segment.
+    pub(crate) fn keepers(&self, key: SegmentKey) -> Vec<Option<HostAlias>> {
+        let row = self.read(move |tx| key.read(tx)).unwrap();
+        (0..row.n()).map(|slot| row.host(slot)).collect()
+    }
+
+    /// What is believed of all Hosts, each in a zone of its own.
+    pub(crate) fn beliefs(&self, of: impl Fn(HostAlias) -> Belief) -> Beliefs {
+        Beliefs::of(self.hosts.keys().map(|alias| {
+            let belief = of(*alias);
+            let believed = Believed {
+                belief,
+                zone: alias.0,
+                serves: matches!(belief, Belief::Here | Belief::Leaving),
+                leaving_bytes: u64::from(belief == Belief::Leaving) << 40,
+            };
+            (*alias, believed)
+        }))
+    }
+
     /// The root that follows `before`, signed by the device.
     pub(crate) fn root(&self, before: Option<&SignedRoot>) -> SignedRoot {
         let lineage = before.map_or(Lineage::first(), |before| {
@@ -335,16 +380,36 @@ pub(crate) struct Slot {
     pub(crate) mirrors: bool,
 }
 
+/// Shards up to this size have content, larger ones just an id.
+const CONTENT_BYTES_MAX: usize = 4_096;
+
 impl Slot {
     pub(crate) fn shard(&self) -> ShardId {
+        if self.size.as_usize() <= CONTENT_BYTES_MAX {
+            hash_shard(&self.content())
+        } else {
+            ShardId(sha256(&self.place()))
+        }
+    }
+
+    /// What the shard holds.
+    pub(crate) fn content(&self) -> Vec<u8> {
+        let place = self.place();
+        place
+            .into_iter()
+            .cycle()
+            .take(self.size.as_usize())
+            .collect()
+    }
+
+    fn place(&self) -> Vec<u8> {
         let index = if self.mirrors { 0 } else { self.index };
-        let place = [
+        [
             &self.blob.0[..],
             &self.segment.to_le_bytes(),
             &index.to_le_bytes(),
         ]
-        .concat();
-        ShardId(sha256(&place))
+        .concat()
     }
 }
 
