@@ -17,6 +17,9 @@ const SCRUB_WITHIN_DEFAULT: Span = Span::from_ms(30 * 86_400_000);
 /// What upkeep may read or write per second.
 const UPKEEP_RATE_DEFAULT: Size = Size(16_000_000);
 
+/// What a Bridge has no use for is kept for so long.
+const TRASH_DEFAULT: Span = Span::from_ms(7 * 86_400_000);
+
 /// What was said on the command line or in the environment.
 #[derive(Debug, Args, Serialize)]
 pub(crate) struct Flags {
@@ -89,6 +92,10 @@ pub(crate) struct Flags {
     /// [default: 16 MB].
     #[arg(long, env = "XCORE_UPKEEP_RATE", value_name = "SIZE")]
     upkeep_rate: Option<Size>,
+    /// Time for which shards that a Bridge has no use for are kept all the same; they make room when
+    /// it is needed, `0s` keeps none [default: 7 d].
+    #[arg(long, env = "XCORE_TRASH", value_name = "TIME")]
+    trash: Option<Span>,
     /// How logs are written: human or json [default: human].
     #[arg(long, env = "XCORE_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<String>,
@@ -120,6 +127,7 @@ struct RawConfig {
     schedule: Option<String>,
     scrub_within: Option<Span>,
     upkeep_rate: Option<Size>,
+    trash: Option<Span>,
     log_format: Option<String>,
     log_level: Option<String>,
 }
@@ -192,7 +200,7 @@ impl Config {
             schedule,
             scrub_within: raw.scrub_within.unwrap_or(SCRUB_WITHIN_DEFAULT).duration(),
             upkeep_bytes_per_s: raw.upkeep_rate.unwrap_or(UPKEEP_RATE_DEFAULT).bytes(),
-            trash: std::time::Duration::from_secs(604_800),
+            trash: raw.trash.unwrap_or(TRASH_DEFAULT).duration(),
         };
         Ok(Self {
             host: HostConfig::new(settings)?,
@@ -321,6 +329,10 @@ mod tests {
         );
         assert_eq!(settings.bandwidth_up, Some(5_000_000));
         assert_eq!(settings.listen.port(), 7411);
+        assert_eq!(settings.trash.as_secs(), 604_800);
+        let none =
+            "--data d --bridge http://127.0.0.1:1 --listen 127.0.0.1:1 --space 1GB --trash 0s";
+        assert!(load(none).unwrap().host.settings().trash.is_zero());
     }
 
     #[test]

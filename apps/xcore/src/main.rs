@@ -1,8 +1,13 @@
 //! `xcore`: rents out spare disk to the owners of a network. `run` is the Host itself, `status`
 //! shows how a running or stopped one is, `verify` reads every shard of a stopped one, `volumes`
-//! shows where they are kept.
+//! shows where they are kept, `events` what the Bridges decided. `exit`, `pause`, `resume` and
+//! `schedule` tell a running one what its owner wishes.
 
 mod config;
+mod events;
+mod exit;
+mod moment;
+mod pause;
 mod run;
 mod status;
 mod verify;
@@ -31,6 +36,16 @@ enum Command {
     Verify(verify::Flags),
     /// Shows the volumes that a Host has had, or has it forget one.
     Volumes(volumes::Flags),
+    /// Shows what the Bridges decided about a Host, and why.
+    Events(events::Flags),
+    /// Leaves the Bridges, wholly or in part: they have what is kept here moved first.
+    Exit(exit::Flags),
+    /// Has a Host rest for a while: it takes no shards and serves none.
+    Pause(pause::PauseFlags),
+    /// Ends a pause.
+    Resume(pause::ResumeFlags),
+    /// Gives a running Host other hours than those it was started with.
+    Schedule(pause::ScheduleFlags),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +54,11 @@ fn main() -> ExitCode {
         Command::Status(flags) => status::show(&flags).map(|()| ExitCode::SUCCESS),
         Command::Verify(flags) => verify::verify(&flags),
         Command::Volumes(flags) => volumes::volumes(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Events(flags) => events::show(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Exit(flags) => exit::exit(&flags),
+        Command::Pause(flags) => pause::pause(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Resume(flags) => pause::resume(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Schedule(flags) => pause::schedule(&flags).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use host::{BridgeShown, JoinState, Status, VolumeShown};
+use host::{Behind, BridgeShown, JoinState, Pause, Status, VolumeShown};
 use serde::Serialize;
 
-use crate::{config, run};
+use crate::{config, exit, moment, run};
 
 /// What was said on the command line or in the environment.
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ pub(crate) fn show(flags: &Flags) -> anyhow::Result<()> {
 fn text(shown: &Shown) -> String {
     let Shown { running, status } = shown;
     let state = match (running, status.paused) {
-        (true, true) => "running, outside its hours".to_owned(),
+        (true, true) => resting(status),
         (true, false) if status.bridges.len() > 1 => {
             let joined = |bridge: &&BridgeShown| matches!(bridge.join, JoinState::Joined { .. });
             let joined = status.bridges.iter().filter(joined).count();
@@ -87,9 +87,43 @@ fn text(shown: &Shown) -> String {
             size(status.sent_bytes)
         ),
     ];
+    if status.trash_records > 0 {
+        let (bytes, records) = (size(status.trash_bytes), status.trash_records);
+        lines.push(format!(
+            "trash     {bytes} in {records} records, given up when space is needed"
+        ));
+    }
+    lines.push(upkeep_line(status));
+    lines.extend(exit::shown(status).map(|leaving| format!("leaving   {leaving}")));
+    lines.extend(status.wishes.given_back.map(|given| {
+        let bytes = size(given.bytes);
+        format!("given     back {bytes}, not offered until more space is configured")
+    }));
     lines.extend(status.bridges.iter().map(bridge_line));
     lines.extend(status.volumes.iter().map(volume_line));
     lines.join("\n")
+}
+
+fn resting(status: &Status) -> String {
+    match status.wishes.pause {
+        Some(Pause { until: Some(until) }) if status.wishes.is_paused(status.at) => {
+            format!("running, paused until {}", moment::text(until))
+        }
+        Some(Pause { until: None }) => "running, paused until `xcore resume`".to_owned(),
+        Some(_) | None => "running, outside its hours".to_owned(),
+    }
+}
+
+fn upkeep_line(status: &Status) -> String {
+    let last = status
+        .audited_at
+        .map(|at| format!(", last {}", moment::text(at)));
+    format!(
+        "healing   {} audits answered{}, {} shards made anew since the start",
+        status.audits,
+        last.unwrap_or_default(),
+        status.repairs
+    )
 }
 
 fn bridge_line(bridge: &BridgeShown) -> String {
@@ -99,7 +133,19 @@ fn bridge_line(bridge: &BridgeShown) -> String {
         .map(|quota| format!(" of {}", size(quota)));
     let of = of.unwrap_or_default();
     let (records, url, join) = (bridge.records, &bridge.url, &bridge.join);
-    format!("bridge    {url}: {join}; holds {held}{of} in {records} records")
+    let mut line = format!("bridge    {url}: {join}; holds {held}{of} in {records} records");
+    if bridge.events > 0 {
+        let events = format!(", {} events", bridge.events);
+        line.push_str(&events);
+    }
+    if let Some(Behind { mark, before }) = bridge.frozen {
+        let frozen = format!(
+            "; FROZEN: its memory went back from {before} to {mark} minutes, nothing is deleted \
+             until it has caught up"
+        );
+        line.push_str(&frozen);
+    }
+    line
 }
 
 fn volume_line(volume: &VolumeShown) -> String {

@@ -40,15 +40,15 @@ pub(crate) fn agent() -> String {
 }
 
 pub(crate) async fn about(State(node): State<Arc<Node>>) -> Json<About> {
-    let (settings, links) = (node.config.settings(), node.bridges.all());
+    let links = node.bridges.all();
     Json(About {
         host: node.id,
         agent: agent(),
         protocol: ProtocolVersions::OURS,
         bridge: node.bridges.first_id(),
         bridges: links.iter().filter_map(|link| link.id()).collect(),
-        space_bytes: settings.space_bytes(),
-        schedule: settings.schedule,
+        space_bytes: node.space_bytes(),
+        schedule: node.schedule(),
         state: node.state(),
     })
 }
@@ -57,10 +57,10 @@ pub(crate) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// Refuses transfers outside the promised hours.
+/// Refuses transfers while the Host is paused, or outside its promised hours.
 pub(crate) fn require_promised_hour(node: &Node) -> Result<(), Refusal> {
     if node.is_paused() {
-        let detail = "this host is in its declared hours off";
+        let detail = "this host is paused or in its declared hours off";
         return Err(Problem::new(ProblemCode::ScheduledOff, detail).into());
     }
     Ok(())

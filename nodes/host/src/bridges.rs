@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use model::units::BridgeId;
+use model::units::{BridgeId, UnixMs};
+use model::wire::upkeep::LeaveProgress;
 use net::BridgeUrl;
 use serde::{Deserialize, Serialize};
 use shardstore::RECORD_HEADER_BYTES;
@@ -34,6 +35,10 @@ pub(crate) struct BridgeLink {
     state: watch::Sender<JoinState>,
     /// Where its memory is behind: the mark it came with, and the highest before.
     behind: Mutex<Option<Behind>>,
+    /// How leaving goes, as it said last.
+    leaving: Mutex<Option<LeaveProgress>>,
+    /// The wish to leave that it was told last: when that was made.
+    leave_told: AtomicU64,
     news: Arc<Notify>,
 }
 
@@ -77,6 +82,8 @@ impl Bridges {
                 reserved_bytes: Arc::default(),
                 state: watch::Sender::new(JoinState::default()),
                 behind: Mutex::default(),
+                leaving: Mutex::default(),
+                leave_told: AtomicU64::new(0),
                 news: Arc::clone(&news),
             })
         });
@@ -154,6 +161,30 @@ impl BridgeLink {
         drop(now);
         self.news.notify_one();
         changed
+    }
+
+    /// How leaving goes, as the Bridge said last.
+    pub(crate) fn leaving(&self) -> Option<LeaveProgress> {
+        *self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The Bridge says how leaving goes.
+    pub(crate) fn set_leaving(&self, progress: LeaveProgress) {
+        let mut now = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = Some(progress);
+        drop(now);
+        self.news.notify_one();
+    }
+
+    /// The Bridge was told a wish of this time.
+    pub(crate) fn told_leave(&self, at: UnixMs) {
+        self.leave_told.store(at.0, Ordering::Relaxed);
+        self.news.notify_one();
+    }
+
+    /// When the wish was made that the Bridge was told last.
+    pub(crate) fn leave_told(&self) -> UnixMs {
+        UnixMs(self.leave_told.load(Ordering::Relaxed))
     }
 
     /// Takes room for a shard of `shard_bytes` from the quota, of which records hold `held_bytes`.

@@ -7,8 +7,8 @@ use axum::Router;
 use axum::routing::{get, post, put};
 use model::crypto::SigningKey;
 use model::units::{HostId, SHARD_BYTES_MAX};
-use model::wire::api;
-use model::wire::control::HostState;
+use model::wire::control::{HostState, Offer};
+use model::wire::{Schedule, api};
 use net::{
     BindError, ConnectError, Dialer, DialerLimits, Identity, IdentityError, Listener, Security,
     ServeLimits,
@@ -36,11 +36,15 @@ use crate::speak::speak;
 use crate::status::{self, JoinState};
 use crate::ticket::Allowances;
 use crate::trash::{Trash, TrashError};
-use crate::{about, audit, download, join, metered, trash, upkeep, upload};
+use crate::wishes::{Wishes, WishesError};
+use crate::{about, audit, download, join, metered, trash, upkeep, upload, wishes};
 
 /// A Host that cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
+    /// What its owner wishes cannot be read.
+    #[error("cannot read the owner's wishes")]
+    Wishes(#[from] WishesError),
     /// What is in the trash cannot be read.
     #[error("cannot open the trash")]
     Trash(#[from] TrashError),
@@ -99,6 +103,8 @@ pub(crate) struct Node {
     pub(crate) chains: Chains,
     pub(crate) trash: Trash,
     pub(crate) events: Events,
+    /// What the owner wishes, as far as it was seen.
+    pub(crate) wishes: watch::Sender<Wishes>,
     /// Turns of repairs.
     pub(crate) repairs: Semaphore,
     /// Paces what repairs fetch.
@@ -150,6 +156,7 @@ impl Host {
             chains: Chains::new(&settings.data),
             trash: Trash::open(&settings.data, settings.trash)?,
             events: Events::open(&settings.data)?,
+            wishes: watch::Sender::new(Wishes::read(&settings.data)?),
             repairs: Semaphore::new(REPAIRS_AT_ONCE_MAX),
             bandwidth_repair: Bandwidth::new(settings.bandwidth_down.map(repair_share)),
             upkeep: Bandwidth::new(Some(settings.upkeep_bytes_per_s)),
@@ -207,6 +214,7 @@ impl Host {
         tasks.spawn(upkeep::watch_volumes(Arc::clone(&node), stop.clone()));
         tasks.spawn(upkeep::scrub(Arc::clone(&node), stop.clone()));
         tasks.spawn(upkeep::compact(Arc::clone(&node), stop.clone()));
+        tasks.spawn(wishes::heed(Arc::clone(&node), stop.clone()));
         tasks.spawn(trash::empty(Arc::clone(&node), stop.clone()));
         tasks.spawn(status::keep_written(Arc::clone(&node), stop));
         while let Some(ended) = tasks.join_next().await {
@@ -224,15 +232,76 @@ impl Node {
     /// How the Host is, as anyone is told.
     pub(crate) fn state(&self) -> HostState {
         let (usage, trash_bytes) = (self.volumes.usage(), self.trash.bytes());
-        let free_bytes = usage.free_bytes.saturating_add(trash_bytes);
+        let used_bytes = usage.live_bytes + usage.overhead_bytes;
         HostState {
-            used_bytes: usage.live_bytes + usage.overhead_bytes,
-            free_bytes: free_bytes.min(usage.space_bytes),
+            used_bytes,
+            free_bytes: self.free_bytes(),
             shards: usage.records,
             paused: self.is_paused(),
             volumes_away: u32::try_from(self.volumes.away()).unwrap_or(u32::MAX),
             shards_rotten: self.volumes.bad_shards(),
             trash_bytes,
+        }
+    }
+
+    /// Bytes that new shards may take: what is free, and what the trash would give up. None for
+    /// one that leaves.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        if self.wishes.borrow().is_leaving() {
+            return 0;
+        }
+        let (usage, trash_bytes) = (self.volumes.usage(), self.trash.bytes());
+        let free_bytes = usage.free_bytes.saturating_add(trash_bytes);
+        free_bytes
+            .min(usage.space_bytes)
+            .min(self.offered_left().saturating_add(trash_bytes))
+    }
+
+    /// Bytes offered: what is configured, without what was given back.
+    pub(crate) fn space_bytes(&self) -> u64 {
+        let configured = self.config.settings().space_bytes();
+        self.wishes.borrow().space_bytes(configured)
+    }
+
+    /// What is left of the bytes offered; without end where all that is configured is.
+    pub(crate) fn offered_left(&self) -> u64 {
+        let offered = self.space_bytes();
+        if offered == self.config.settings().space_bytes() {
+            // Each volume sees to its own limit.
+            return u64::MAX;
+        }
+        let usage = self.volumes.usage();
+        let taken = usage.live_bytes + usage.overhead_bytes + usage.reserved_bytes;
+        offered.saturating_sub(taken)
+    }
+
+    /// Promised hours: those the owner wishes, else those configured.
+    pub(crate) fn schedule(&self) -> Schedule {
+        let wished = self.wishes.borrow().schedule;
+        wished.unwrap_or(self.config.settings().schedule)
+    }
+
+    /// What a Bridge is offered.
+    pub(crate) fn offer(&self, link: &BridgeLink) -> Offer {
+        let configured = self.config.offer(self.bound, link.quota_bytes);
+        Offer {
+            space_bytes: configured.space_bytes.min(self.space_bytes()),
+            schedule: self.schedule(),
+            ..configured
+        }
+    }
+
+    /// Acts on `wishes` from now on.
+    pub(crate) fn take_wishes(&self, wishes: Wishes) {
+        let is_new = |now: &mut Wishes| {
+            let is_new = *now != wishes;
+            if is_new {
+                *now = wishes;
+            }
+            is_new
+        };
+        if self.wishes.send_if_modified(is_new) {
+            self.bridges.news.notify_one();
         }
     }
 
@@ -265,13 +334,11 @@ impl Node {
         self.bodies.available_permits() < BODIES_MAX || self.reads.available_permits() < READS_MAX
     }
 
-    /// Whether now is outside the promised hours.
+    /// Whether the owner wishes that it rests, or now is outside the promised hours.
     pub(crate) fn is_paused(&self) -> bool {
-        !self
-            .config
-            .settings()
-            .schedule
-            .promises(self.environment.now())
+        let now = self.environment.now();
+        let rests = self.wishes.borrow().is_paused(now);
+        rests || !self.schedule().promises(now)
     }
 }
 

@@ -2,6 +2,7 @@
 //! Heartbeats and answers go one way, orders and questions come the other. While a Bridge is away
 //! the Host keeps serving.
 
+mod hear;
 mod session;
 mod work;
 
@@ -53,6 +54,9 @@ pub(crate) enum JoinError {
     /// An order that cannot be carried out; the Bridge sends it again.
     #[error("an order cannot be carried out")]
     Order(#[from] OrderError),
+    /// What is offered has changed: the Bridge is greeted anew.
+    #[error("what this host offers has changed")]
+    OtherOffer,
     /// An event that is not kept; the Bridge sends it again.
     #[error("an event cannot be kept")]
     Event(#[from] EventsError),
@@ -76,6 +80,11 @@ pub(crate) async fn keep_joined(
         if session.was_joined() {
             pause.reset();
         }
+        if matches!(ended, JoinError::OtherOffer) {
+            tracing::info!(bridge = %link.url, "what is offered has changed; joining anew");
+            link.change(|now| *now = JoinState::Joining);
+            continue;
+        }
         let after = pause.wait();
         report(&link, &ended, after);
         tokio::select! {
@@ -97,6 +106,7 @@ fn report(link: &BridgeLink, ended: &JoinError, after: Duration) {
         | JoinError::Closed
         | JoinError::Malformed(_)
         | JoinError::OutOfOrder { .. }
+        | JoinError::OtherOffer
         | JoinError::Order(_)
         | JoinError::Event(_) => JoinState::Away { reason },
     };

@@ -24,6 +24,7 @@ mod host;
 mod identity;
 mod inventory;
 mod join;
+mod leave;
 mod limits;
 mod metered;
 mod proof;
@@ -39,6 +40,7 @@ mod upkeep;
 mod upload;
 mod verify;
 mod volumes;
+mod wishes;
 
 pub use about::About;
 pub use bridge_pin::{BridgePin, PinError};
@@ -52,3 +54,4 @@ pub use status::{BridgeShown, JoinState, STATUS_FILE, Status, StatusError, Volum
 pub use trash::TrashError;
 pub use verify::{RottenShard, Verification, VerifiedVolume, VerifyHostError, verify};
 pub use volumes::{VolumeFound, forget_volume, volumes};
+pub use wishes::{AskedBy, GivenBack, LeaveAsked, Pause, Wishes, WishesError};

@@ -92,3 +92,5 @@ pub(crate) const EVENTS_KEPT_MAX: usize = 10_000;
 pub(crate) const EVENTS_SLACK: usize = 1_000;
 /// Bytes of one event as it is kept.
 pub(crate) const EVENT_LINE_BYTES_MAX: usize = 32_768;
+/// How often it is looked what the owner wishes.
+pub(crate) const WISHES_LOOK: Duration = Duration::from_secs(1);

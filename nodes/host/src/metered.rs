@@ -65,6 +65,12 @@ fn record(status: &Status) {
         gauge!("xcloud_host_bridge_records", "bridge" => url()).set(bridge.records as f64);
         gauge!("xcloud_host_bridge_frozen", "bridge" => url()).set(flag(bridge.frozen.is_some()));
         gauge!("xcloud_host_event_kept_events", "bridge" => url()).set(bridge.events as f64);
+        if let Some(leaving) = bridge.leaving {
+            gauge!("xcloud_host_leave_moved_bytes", "bridge" => url())
+                .set(leaving.moved_bytes as f64);
+            gauge!("xcloud_host_leave_left_bytes", "bridge" => url())
+                .set(leaving.left_bytes as f64);
+        }
         if let Some(quota_bytes) = bridge.quota_bytes {
             gauge!("xcloud_host_bridge_quota_bytes", "bridge" => url()).set(quota_bytes as f64);
         }

@@ -155,6 +155,9 @@ impl Repair<'_> {
         if self.node.environment.now() >= self.order.expires {
             return Some("the order has expired");
         }
+        if self.node.wishes.borrow().is_leaving() {
+            return Some("this host is leaving");
+        }
         let paused = self.node.is_paused();
         paused.then_some("this host is paused or in its declared hours off")
     }

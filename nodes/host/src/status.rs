@@ -7,6 +7,7 @@ use std::{fmt, io};
 
 use model::units::{BridgeId, HostId, UnixMs};
 use model::wire::Schedule;
+use model::wire::upkeep::LeaveProgress;
 use serde::{Deserialize, Serialize};
 use shardstore::{VolumeState, VolumeStatus, durable};
 use tokio::time::sleep;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bridges::{Behind, BridgeLink};
 use crate::host::Node;
 use crate::limits::STATUS_EVERY;
+use crate::wishes::Wishes;
 
 /// Name of the file in a Host's data folder.
 pub const STATUS_FILE: &str = "status.json";
@@ -39,7 +41,7 @@ pub struct Status {
     /// Every volume.
     #[serde(default)]
     pub volumes: Vec<VolumeShown>,
-    /// Outside its promised hours.
+    /// Resting, as its owner wishes, or outside its promised hours.
     pub paused: bool,
     /// Promised hours.
     pub schedule: Schedule,
@@ -61,6 +63,9 @@ pub struct Status {
     pub received_bytes: u64,
     /// Bytes of shards sent since the start.
     pub sent_bytes: u64,
+    /// What the owner wishes of the Host.
+    #[serde(default)]
+    pub wishes: Wishes,
     /// Bytes in the trash: they make room for new shards when it is needed.
     #[serde(default)]
     pub trash_bytes: u64,
@@ -101,6 +106,12 @@ pub struct BridgeShown {
     /// The newest of its decisions that is kept.
     #[serde(default)]
     pub events: u64,
+    /// How leaving goes, as it said last.
+    #[serde(default)]
+    pub leaving: Option<LeaveProgress>,
+    /// The wish to leave that it was told last: when that was made; 0 for none.
+    #[serde(default)]
+    pub leave_told: UnixMs,
 }
 
 /// A volume and how it is.
@@ -171,6 +182,8 @@ impl BridgeShown {
             records: held.records,
             frozen: link.behind(),
             events: bridge.map_or(0, |bridge| node.events.seen(&bridge)),
+            leaving: link.leaving(),
+            leave_told: link.leave_told(),
         }
     }
 }
@@ -285,8 +298,8 @@ impl Status {
                 .collect(),
             volumes: volumes.into_iter().map(VolumeShown::of).collect(),
             paused: node.is_paused(),
-            schedule: settings.schedule,
-            space_bytes: settings.space_bytes(),
+            schedule: node.schedule(),
+            space_bytes: node.space_bytes(),
             live_bytes: usage.live_bytes,
             overhead_bytes: usage.overhead_bytes,
             reserved_bytes: usage.reserved_bytes,
@@ -295,6 +308,7 @@ impl Status {
             shards: usage.shards,
             received_bytes,
             sent_bytes,
+            wishes: node.wishes.borrow().clone(),
             trash_bytes: node.trash.bytes(),
             trash_records: node.trash.records(),
             audits,

@@ -95,6 +95,13 @@ fn try_room(
         Some(link) => link.reserve(held, bytes).map_err(NoRoom::Quota)?,
         None => None,
     };
+    let (wanted_bytes, free_bytes) = (u64::from(bytes), node.offered_left());
+    if wanted_bytes > free_bytes {
+        return Err(NoRoom::Volumes(NoSpace::Quota {
+            wanted_bytes,
+            free_bytes,
+        }));
+    }
     let room = node.volumes.reserve(bytes).map_err(NoRoom::Volumes)?;
     Ok((quota, room))
 }

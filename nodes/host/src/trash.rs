@@ -206,6 +206,14 @@ impl Trash {
         Ok(due.len())
     }
 
+    /// Gives up what volumes hold beyond their limits, as far as it goes. Blocks.
+    pub(crate) fn shrink_by(&self, volumes: &Volumes, bytes: u64) {
+        match self.give_up(volumes, None, bytes) {
+            Ok(records) => tracing::info!(records, "trash given up: volumes hold too much"),
+            Err(error) => tracing::error!(%error, "trash not given up"),
+        }
+    }
+
     /// Removes the oldest, of `bridge` alone where one is named, until `wanted_bytes` are given
     /// back or nothing is left; returns how many. Blocks.
     fn give_up(

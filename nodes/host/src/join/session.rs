@@ -6,24 +6,20 @@ use std::time::Duration;
 use http::HeaderMap;
 use model::units::BridgeId;
 use model::wire::api::CONTROL;
-use model::wire::control::{FromBridge, FromHost, Hello, Order};
-use model::wire::upkeep::{HostEvent, Mark};
+use model::wire::control::{FromBridge, FromHost, Hello, Offer, Order};
+use model::wire::upkeep::Leave;
 use model::wire::{HEALS, Program, ProtocolVersions, Signed};
 use net::{Channel, ChannelReader, ChannelWriter, Dialer, Endpoint};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
 use super::JoinError;
-use super::work::{Work, retained};
+use super::work::Work;
 use crate::about::agent;
 use crate::bridge_pin::{BridgePin, PinError};
-use crate::bridges::{Behind, BridgeLink};
-use crate::delete::{self, OrderError};
+use crate::bridges::BridgeLink;
 use crate::host::Node;
-use crate::limits::{
-    GREETING_WITHIN, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, ORDERS_HELD_MAX, SCHEDULE_LOOK,
-};
-use crate::retain::{Retain, RetainError};
+use crate::leave;
+use crate::limits::{GREETING_WITHIN, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, SCHEDULE_LOOK};
 use crate::status::JoinState;
 
 /// A Bridge has nothing to say for as long as it has no orders.
@@ -31,17 +27,21 @@ const ORDERS_WITHIN: Duration = Duration::from_secs(86_400);
 
 /// One channel, from dialling to its end.
 pub(super) struct Session<'a> {
-    node: &'a Arc<Node>,
-    link: &'a BridgeLink,
+    pub(super) node: &'a Arc<Node>,
+    pub(super) link: &'a BridgeLink,
     dialer: &'a Dialer,
-    pin: &'a mut BridgePin,
+    pub(super) pin: &'a mut BridgePin,
     joined: bool,
     /// The version that both speak.
-    spoken: u16,
+    pub(super) spoken: u16,
     /// Whether the Bridge said how far its memory reaches.
-    marked: bool,
+    pub(super) marked: bool,
     /// Orders that wait until it did.
-    held: Vec<Signed<Order>>,
+    pub(super) held: Vec<Signed<Order>>,
+    /// What the Bridge was offered.
+    offered: Option<Offer>,
+    /// What it was told of leaving.
+    leave: Option<Leave>,
 }
 
 struct Welcome {
@@ -65,6 +65,8 @@ impl<'a> Session<'a> {
             spoken: ProtocolVersions::FIRST.version,
             marked: false,
             held: Vec::new(),
+            offered: None,
+            leave: None,
         }
     }
 
@@ -122,16 +124,15 @@ impl<'a> Session<'a> {
             }
             .into());
         }
+        let offer = self.node.offer(self.link);
+        self.offered = Some(offer.clone());
         let hello = Hello {
             host: self.node.id,
             bridge,
             nonce,
             protocol: ProtocolVersions::OURS,
             agent: agent(),
-            offer: self
-                .node
-                .config
-                .offer(self.node.bound, self.link.quota_bytes),
+            offer,
             state: self.node.state_for(self.link),
             events_seen: self.node.events.seen(&bridge),
             mark: self.pin.shown(),
@@ -192,26 +193,52 @@ impl<'a> Session<'a> {
         let mut paused = self.node.is_paused();
         let (mut work, mut answers) = Work::new(self.node, self.dialer, welcome.bridge);
         let mut heartbeat_at = self.heartbeat_after(welcome);
+        let mut wishes = self.node.wishes.subscribe();
+        self.tell_leave(welcome.bridge, writer).await?;
         loop {
             let look_at = Instant::now() + SCHEDULE_LOOK;
-            tokio::select! {
+            let is_beat_due = tokio::select! {
                 message = next(reader, ORDERS_WITHIN) => {
                     self.hear(message?, &mut work, writer).await?;
+                    false
                 }
-                Some(answer) = answers.recv() => say(writer, &answer).await?,
-                () = work.reap() => {}
-                () = sleep_until(heartbeat_at) => {
-                    heartbeat_at = self.heartbeat_after(welcome);
-                    self.beat(writer).await?;
+                Some(answer) = answers.recv() => {
+                    say(writer, &answer).await?;
+                    false
                 }
-                () = sleep_until(look_at) => {
-                    if self.node.is_paused() != paused {
-                        paused = !paused;
-                        self.beat(writer).await?;
-                    }
+                () = work.reap() => false,
+                () = sleep_until(look_at) => false,
+                () = sleep_until(heartbeat_at) => true,
+                Ok(()) = wishes.changed() => {
+                    self.tell_leave(welcome.bridge, writer).await?;
+                    true
                 }
+            };
+            if is_beat_due || self.node.is_paused() != paused {
+                paused = self.node.is_paused();
+                heartbeat_at = self.heartbeat_after(welcome);
+                self.beat(writer).await?;
+            }
+            if self.offered.as_ref() != Some(&self.node.offer(self.link)) {
+                return Err(JoinError::OtherOffer);
             }
         }
+    }
+
+    /// Tells the Bridge what is wished of leaving, where that is new to it.
+    async fn tell_leave(
+        &mut self,
+        bridge: BridgeId,
+        writer: &mut ChannelWriter,
+    ) -> Result<(), JoinError> {
+        let wish = leave::wish_for(self.node, bridge).filter(|_| self.spoken >= HEALS);
+        if let Some(leave) = wish.filter(|wish| self.leave != Some(*wish)) {
+            let signed = Signed::new(&self.node.key, &leave);
+            say(writer, &FromHost::Leave { leave: signed }).await?;
+            self.leave = Some(leave);
+            self.link.told_leave(leave.at);
+        }
+        Ok(())
     }
 
     fn heartbeat_after(&self, welcome: &Welcome) -> Instant {
@@ -228,128 +255,6 @@ impl<'a> Session<'a> {
         )
         .await
     }
-
-    async fn hear(
-        &mut self,
-        message: FromBridge,
-        work: &mut Work,
-        writer: &mut ChannelWriter,
-    ) -> Result<(), JoinError> {
-        match message {
-            FromBridge::Order { order } => self.take(order, work, writer).await?,
-            FromBridge::Audit { challenge } => work.audit(challenge),
-            FromBridge::Repair { order } => work.repair(order),
-            FromBridge::Inventory { inventory } => work.take_inventory(inventory),
-            FromBridge::Retain { set } => {
-                let whose = (self.link, work.bridge());
-                let taken = Retain::new(self.node, whose, &set, self.pin)
-                    .and_then(|retain| work.retain(retain).then_some(()).ok_or(RetainError::Busy));
-                if let Err(error) = taken {
-                    say(writer, &retained(Err(error))).await?;
-                }
-            }
-            FromBridge::Event { event } => self.keep(event, work.bridge()).await?,
-            FromBridge::Mark { mark } => self.reach(&mark, work, writer).await?,
-            FromBridge::Reachability { reachable, detail } => self.be_told(reachable, detail),
-            FromBridge::Refused { problem } => return Err(JoinError::Refused(problem)),
-            FromBridge::Challenge { .. }
-            | FromBridge::Welcome { .. }
-            | FromBridge::Leaving { .. } => {
-                return Err(JoinError::OutOfOrder { expected: "orders" });
-            }
-        }
-        Ok(())
-    }
-
-    fn be_told(&self, reachable: bool, detail: String) {
-        if !reachable {
-            tracing::warn!(detail, "the bridge cannot reach this host");
-        }
-        self.link.change(|state| {
-            if let JoinState::Joined { unreachable, .. } = state {
-                *unreachable = (!reachable).then_some(detail);
-            }
-        });
-    }
-
-    /// Carries out an order. Where it is known how far the Bridge's memory reached, orders wait
-    /// until it has said how far it reaches now: one restored from a backup removes nothing.
-    async fn take(
-        &mut self,
-        order: Signed<Order>,
-        work: &Work,
-        writer: &mut ChannelWriter,
-    ) -> Result<(), JoinError> {
-        let waits = self.spoken >= HEALS && self.pin.mark() > 0 && !self.marked;
-        if !waits {
-            let whose = (self.link, work.bridge());
-            let seq = delete::carry_out(self.node, whose, &order, self.pin).await?;
-            return say(writer, &FromHost::OrdersDone { seq }).await;
-        }
-        if self.held.len() >= ORDERS_HELD_MAX {
-            return Err(JoinError::OutOfOrder { expected: "mark" });
-        }
-        self.held.push(order);
-        Ok(())
-    }
-
-    /// The Bridge says how far its memory reaches.
-    async fn reach(
-        &mut self,
-        mark: &Signed<Mark>,
-        work: &Work,
-        writer: &mut ChannelWriter,
-    ) -> Result<(), JoinError> {
-        let bridge = work.bridge();
-        let signed = mark;
-        let Mark {
-            bridge: by, mark, ..
-        } = signed.open(&bridge.0).map_err(OrderError::Signed)?;
-        if by != bridge {
-            return Err(OrderError::NotForUs.into());
-        }
-        let before = self.pin.mark();
-        let is_highest = self.pin.reached(bridge, (mark, signed))?;
-        let behind = (!is_highest).then_some(Behind { mark, before });
-        if self.link.set_behind(behind) {
-            match behind {
-                Some(Behind { mark, before }) => tracing::error!(
-                    bridge = bridge.short(),
-                    mark,
-                    before,
-                    "the bridge's memory went back: nothing is deleted on its word until it has caught up"
-                ),
-                None => tracing::warn!(
-                    bridge = bridge.short(),
-                    mark,
-                    "the bridge's memory has caught up"
-                ),
-            }
-        }
-        self.marked = true;
-        for order in std::mem::take(&mut self.held) {
-            self.take(order, work, writer).await?;
-        }
-        Ok(())
-    }
-
-    /// Keeps a decision of the Bridge about this Host.
-    async fn keep(&self, event: Signed<HostEvent>, bridge: BridgeId) -> Result<(), JoinError> {
-        let (keeping, whose) = (Arc::clone(self.node), (bridge, self.node.id));
-        let kept = spawn_blocking(move || keeping.events.keep(whose, &event)).await;
-        // Where the Host stops, it comes again.
-        if let Some(event) = kept.unwrap_or(Ok(None))? {
-            let (kind, reason) = (event.kind, event.reason);
-            tracing::info!(
-                bridge = bridge.short(),
-                seq = event.seq,
-                ?kind,
-                reason,
-                "event"
-            );
-        }
-        Ok(())
-    }
 }
 
 async fn next(reader: &mut ChannelReader, within: Duration) -> Result<FromBridge, JoinError> {
@@ -357,7 +262,7 @@ async fn next(reader: &mut ChannelReader, within: Duration) -> Result<FromBridge
     Ok(serde_json::from_str(&text)?)
 }
 
-async fn say(writer: &mut ChannelWriter, message: &FromHost) -> Result<(), JoinError> {
+pub(super) async fn say(writer: &mut ChannelWriter, message: &FromHost) -> Result<(), JoinError> {
     Ok(writer.send(serde_json::to_string(message)?).await?)
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod events;
 mod join;
+mod leave;
 mod orders;
 mod parts;
 mod repair;

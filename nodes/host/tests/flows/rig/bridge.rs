@@ -13,7 +13,9 @@ use model::wire::control::{
     DeleteReason, FromBridge, FromHost, Hello, HostState, Order, OrderKind, ProtocolVersions,
 };
 use model::wire::repair::{RepairOrder, Repaired};
-use model::wire::upkeep::{HostEvent, HostEventKind, Inventory, Mark, RetainSet};
+use model::wire::upkeep::{
+    HostEvent, HostEventKind, Inventory, Leave, LeaveProgress, LeaveWish, Mark, RetainSet,
+};
 use model::wire::{Action, Base64, Signed, Ticket};
 use net::{Listener, Router, Security, ServeLimits};
 use tokio::sync::{Mutex, mpsc};
@@ -22,6 +24,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{MONDAY, NONCE, PATIENCE};
+
+/// Words of Hosts that wait for a test.
+const HEARD_MAX: usize = 64;
 
 /// What a test says to the Host, and hears from it.
 pub(crate) struct TestBridge {
@@ -52,7 +57,7 @@ impl TestBridge {
 
     pub(crate) fn start_speaking(port: u16, seed: u8, protocol: ProtocolVersions) -> Self {
         let key = SigningKey::from_seed(&Secret::new([seed; 32]));
-        let (heard, hear) = mpsc::channel(64);
+        let (heard, hear) = mpsc::channel(HEARD_MAX);
         let (say, said) = mpsc::channel(64);
         let bridge = BridgeId(key.public());
         let wires = Wires {
@@ -232,6 +237,28 @@ impl TestBridge {
         self.say(FromBridge::Event { event }).await;
     }
 
+    /// The next wish to leave, opened.
+    pub(crate) async fn leave(&mut self, host: HostId) -> Leave {
+        let leave = self.hear(|message| match message {
+            FromHost::Leave { leave } => Some(leave),
+            _ => None,
+        });
+        leave.await.open(&host.0).unwrap()
+    }
+
+    /// Says how leaving goes.
+    pub(crate) async fn leaving(&self, wish: LeaveWish, moved_bytes: u64, done: bool) {
+        let progress = LeaveProgress {
+            wish,
+            moved_bytes,
+            moved_shards: 1,
+            left_bytes: u64::from(!done),
+            left_shards: u64::from(!done),
+            done,
+        };
+        self.say(FromBridge::Leaving { progress }).await;
+    }
+
     pub(crate) async fn end(self) {
         drop(self.say);
         self.stop.cancel();
@@ -302,6 +329,8 @@ async fn control(wires: Wires, mut socket: WebSocket) {
     loop {
         tokio::select! {
             message = receive(&mut socket) => match message {
+                // Where nobody listens, heartbeats are the first not to be heard.
+                Some(FromHost::Heartbeat { .. }) if wires.heard.capacity() < HEARD_MAX / 2 => {}
                 Some(message) => wires.heard.send(message).await.unwrap_or_default(),
                 None => return,
             },
