@@ -8,6 +8,7 @@ mod exchange;
 mod identity;
 mod inbound;
 mod meter;
+mod network;
 mod pin;
 mod pool;
 mod serve;
@@ -21,5 +22,8 @@ pub(crate) use exchange::{Incoming, send};
 pub use identity::{Identity, IdentityError};
 pub use inbound::BODY_DRAIN_BYTES_MAX;
 pub use meter::TooSlow;
+pub use network::{
+    Accept, Network, SimulatedListener, SimulatedNetwork, SimulatedStream, Stream,
+};
 pub(crate) use pool::Pool;
 pub use serve::{BindError, Listener, Security, ServeLimits};
