@@ -22,8 +22,6 @@ pub(crate) use exchange::{Incoming, send};
 pub use identity::{Identity, IdentityError};
 pub use inbound::BODY_DRAIN_BYTES_MAX;
 pub use meter::TooSlow;
-pub use network::{
-    Accept, Network, SimulatedListener, SimulatedNetwork, SimulatedStream, Stream,
-};
+pub use network::{Accept, Network, SimulatedListener, SimulatedNetwork, SimulatedStream, Stream};
 pub(crate) use pool::Pool;
 pub use serve::{BindError, Listener, Security, ServeLimits};
