@@ -3,19 +3,22 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use metastore::{HostRow, Store, StoreError, TxError};
 use model::units::{AccountId, UnixMs};
 use model::wire::Problem;
 use net::{ConnectError, Dialer, DialerLimits};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::{Context, Policy};
+use crate::environment::Environment;
 use crate::hosts::directory::Directory;
 use crate::keys::BridgeKeys;
+use crate::random::EntropyError;
 use crate::refusal::internal;
 use crate::throttle::Throttle;
 
@@ -40,6 +43,8 @@ pub struct BridgeConfig {
     pub behind_proxy: bool,
     /// Gives the text of `/metrics`.
     pub metrics: Option<runtime::Metrics>,
+    /// Where time and randomness come from.
+    pub environment: Arc<dyn Environment>,
 }
 
 /// A Bridge. A clone is another handle on the same one.
@@ -90,7 +95,7 @@ impl Bridge {
         let inner = Inner {
             store,
             keys: Arc::new(keys),
-            directory: Directory::new(rows, clock()),
+            directory: Directory::new(rows, config.environment.now()),
             config,
             dialer: Dialer::new(DialerLimits {
                 idle_max: 0,
@@ -124,7 +129,16 @@ impl Bridge {
     /// Now.
     #[must_use]
     pub fn now(&self) -> UnixMs {
-        clock()
+        self.inner.config.environment.now()
+    }
+
+    /// A generator with a fresh seed.
+    ///
+    /// # Errors
+    /// [`EntropyError`].
+    pub(crate) fn fresh_rng(&self) -> Result<ChaCha20Rng, EntropyError> {
+        let seed = self.inner.config.environment.seed()?;
+        Ok(ChaCha20Rng::from_seed(seed))
     }
 
     /// The store.
@@ -217,7 +231,7 @@ impl Bridge {
             .acquire()
             .await
             .map_err(|_| internal())?;
-        tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tasks::spawn_blocking(work).await.map_err(|error| {
             tracing::error!(%error, "slow work failed");
             internal()
         })
@@ -250,12 +264,4 @@ async fn read_hosts(store: &Store) -> Result<Vec<HostRow>, TxError<StoreError>> 
         }
         hosts.extend(rows);
     }
-}
-
-/// The system's clock; the only place that looks at it.
-fn clock() -> UnixMs {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -14,6 +14,7 @@ pub mod context;
 mod corrupt;
 pub mod delete;
 pub mod download;
+pub mod environment;
 pub mod hosts;
 pub mod http;
 pub mod join;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use model::units::BridgeId;
 use net::BridgeUrl;
 use serde::{Deserialize, Serialize};
-use shardstore::durable;
+use shardstore::{disk, durable};
 
 const FOLDER: &str = "bridges";
 /// Where the only Bridge was remembered when a Host could have but one.
@@ -98,7 +98,7 @@ impl BridgePin {
     /// [`PinError`] where a file cannot be used.
     pub fn open_all(data: &Path, urls: &[&BridgeUrl]) -> Result<Vec<Self>, PinError> {
         let folder = data.join(FOLDER);
-        let made = std::fs::create_dir_all(&folder).and_then(|()| durable::sync_folder_of(&folder));
+        let made = disk::create_folders(&folder).and_then(|()| durable::sync_folder_of(&folder));
         made.map_err(|source| PinError::Write {
             path: folder.clone(),
             source,
@@ -190,10 +190,10 @@ fn take_over_the_one(data: &Path, folder: &Path, urls: &[&BridgeUrl]) -> Result<
     {
         known.url = Some(only.to_string());
     }
-    if !path_of(folder, known.bridge).exists() {
+    if !disk::exists(&path_of(folder, known.bridge)) {
         write(folder, &known)?;
     }
-    std::fs::remove_file(&old)
+    disk::remove(&old)
         .and_then(|()| durable::sync_folder_of(&old))
         .map_err(|source| PinError::Write { path: old, source })
 }
@@ -215,8 +215,8 @@ fn read_all(folder: &Path) -> Result<Vec<Known>, PinError> {
         source,
     };
     let mut known = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+    for name in disk::list(folder).map_err(unreadable)? {
+        let path = folder.join(name);
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
@@ -235,15 +235,10 @@ fn read(path: &Path) -> Result<Option<Known>, PinError> {
         path: path.to_owned(),
         source,
     };
-    match std::fs::metadata(path) {
+    let bytes = match disk::read(path, FILE_BYTES_MAX) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
-            return Err(unreadable(io::ErrorKind::FileTooLarge.into()));
-        }
-        Ok(_) => {}
-    }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
+        read => read.map_err(unreadable)?,
+    };
     serde_json::from_slice(&bytes)
         .map(Some)
         .map_err(|source| PinError::Damaged {

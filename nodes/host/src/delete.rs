@@ -8,7 +8,7 @@ use model::wire::control::{DeleteReason, Order, OrderKind};
 use model::wire::limits::SERIALS_PER_ORDER_MAX;
 use model::wire::{Signed, SignedError};
 use shardstore::RemoveError;
-use tokio::task::spawn_blocking;
+use tasks::spawn_blocking;
 
 use crate::bridge_pin::{BridgePin, PinError};
 use crate::host::Node;

@@ -79,6 +79,7 @@ pub(crate) async fn keep_joined(
             joined: false,
         };
         let ended = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             ended = session.run() => ended,
         };
@@ -88,6 +89,7 @@ pub(crate) async fn keep_joined(
         let after = pause.wait();
         report(&link, &ended, after);
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = sleep(after) => {}
         }
@@ -255,9 +257,8 @@ impl Session<'_> {
         loop {
             let look_at = Instant::now() + SCHEDULE_LOOK;
             tokio::select! {
-                message = next(reader, ORDERS_WITHIN) => {
-                    self.hear(message?, welcome.bridge, writer).await?;
-                }
+                // Orders that come without end must not keep the Host from being heard.
+                biased;
                 () = sleep_until(heartbeat_at) => {
                     heartbeat_at = self.heartbeat_after(welcome);
                     self.beat(writer).await?;
@@ -267,6 +268,9 @@ impl Session<'_> {
                         paused = !paused;
                         self.beat(writer).await?;
                     }
+                }
+                message = next(reader, ORDERS_WITHIN) => {
+                    self.hear(message?, welcome.bridge, writer).await?;
                 }
             }
         }

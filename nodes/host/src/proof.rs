@@ -57,7 +57,7 @@ pub(crate) async fn of(
             // Never closed; whoever waits holds one of the turns to send.
             let _turn = book.hashing.acquire().await;
             let (shard, buffer) = (shard.clone(), node.body_buffers.take(None));
-            let hashed = tokio::task::spawn_blocking(move || hash(&shard, buffer)).await;
+            let hashed = tasks::spawn_blocking(move || hash(&shard, buffer)).await;
             let hashed = hashed.map_err(|_| stopping())?;
             let hashes = hashed.map_err(|error| unreadable(&error))?;
             // Rot, or a shard that was deleted a moment ago: nothing to be proven.
@@ -65,7 +65,7 @@ pub(crate) async fn of(
                 book.keep(id, &hashes);
             } else {
                 let checking = Arc::clone(node);
-                let checked = tokio::task::spawn_blocking(move || checking.volumes.recheck(&id));
+                let checked = tasks::spawn_blocking(move || checking.volumes.recheck(&id));
                 checked.await.map_err(|_| stopping())?;
                 let detail = format!("shard {id} is damaged here");
                 return Err(Refusal::new(ProblemCode::ShardRotten, detail));

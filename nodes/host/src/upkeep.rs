@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::units::UnixMs;
 use shardstore::{CompactError, LogRewrite, ReadError, Store};
-use tokio::task::spawn_blocking;
+use tasks::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -153,6 +153,7 @@ async fn give_way(node: &Node, stop: &CancellationToken) {
 /// `false` once `stop` is cancelled.
 async fn pause(stop: &CancellationToken, time: Duration) -> bool {
     tokio::select! {
+        biased;
         () = stop.cancelled() => false,
         () = sleep(time) => true,
     }

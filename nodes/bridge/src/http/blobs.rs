@@ -14,7 +14,6 @@ use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
 use crate::delete::sparse;
 use crate::download::layout;
-use crate::random;
 
 pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
     OpenApiRouter::new()
@@ -75,7 +74,7 @@ pub(crate) async fn layout(
     let payer = parameters(query, "payer").next();
     let none = || ApiError::new(ProblemCode::BadRequest, "`payer` is missing");
     let payer: PayerKey = id(payer.ok_or_else(none)?)?;
-    let (context, account, mut rng) = (bridge.context(), owner.account, random::fresh()?);
+    let (context, account, mut rng) = (bridge.context(), owner.account, bridge.fresh_rng()?);
     let places = bridge
         .store()
         .read(move |tx| layout::places(tx, &account, &blob, first, limit))

@@ -107,7 +107,7 @@ async fn welcome(
     peer: IpAddr,
 ) -> Result<(Newcomer, LinkHandle, u64), ChannelEnd> {
     let mut nonce = [0; 32];
-    let mut rng = crate::random::fresh().map_err(ChannelEnd::Entropy)?;
+    let mut rng = bridge.fresh_rng().map_err(ChannelEnd::Entropy)?;
     rand_core::Rng::fill_bytes(&mut rng, &mut nonce);
     let nonce = data_encoding::HEXLOWER.encode(&nonce);
     let id = bridge.keys().id;
@@ -176,7 +176,7 @@ async fn judge(
             },
         )
     };
-    let checked = tokio::task::spawn_blocking(check).await;
+    let checked = tasks::spawn_blocking(check).await;
     checked.unwrap_or(Err(HelloError::Store(metastore::StoreError::Panicked)))
 }
 
@@ -206,13 +206,17 @@ impl Session<'_> {
             if let Err(end) = outcome {
                 return end;
             }
+            let ended = self.ended(silent_from);
             outcome = tokio::select! {
-                end = self.ended(silent_from) => Err(end),
+                // A Host that sends without end is cut by `take`, so its messages cannot keep what
+                // comes below from its turn; and whoever sent something was not silent.
+                biased;
+                () = self.orders.notified() => self.send_orders().await,
                 message = receive(&mut self.socket) => {
                     silent_from = Instant::now();
                     self.take(message).await
                 }
-                () = self.orders.notified() => self.send_orders().await,
+                end = ended => Err(end),
                 reached = &mut reaching => {
                     failures = if reached.is_ok() { 0 } else { failures + 1 };
                     reaching = self.reach_after(pause(failures));
@@ -227,6 +231,7 @@ impl Session<'_> {
         let (stop, replaced) = (self.bridge.stopping(), self.link.end.clone());
         async move {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => ChannelEnd::Stopping,
                 () = replaced.cancelled() => ChannelEnd::Replaced,
                 () = sleep_until(silent_from + SILENCE_MAX) => ChannelEnd::Silent,
