@@ -172,7 +172,8 @@ impl Machine {
     }
 
     pub(super) fn capacity(&self) -> Capacity {
-        let used: u64 = self.files.values().map(FileData::allocated_bytes).sum();
+        let used = self.names.files().filter_map(|(_, number)| self.files.get(&number));
+        let used: u64 = used.map(FileData::allocated_bytes).sum();
         Capacity {
             total_bytes: self.total_bytes,
             available_bytes: self.total_bytes.saturating_sub(used + self.taken_bytes),
