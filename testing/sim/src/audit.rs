@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use metastore::group::Group;
 use metastore::{HostAlias, StoreError};
 use model::units::ShardId;
 use shardstore::StoreConfig;
@@ -54,7 +55,9 @@ pub(crate) fn shards_are_there(shared: &Shared) -> Result<u64, StoreError> {
         let store = match store {
             Ok(store) => store,
             Err(error) => {
-                shared.trace.violation(&name, format_args!("its store does not open: {error}"));
+                shared
+                    .trace
+                    .violation(&name, format_args!("its store does not open: {error}"));
                 continue;
             }
         };
@@ -86,21 +89,23 @@ fn expected(shared: &Shared) -> Result<BTreeMap<u64, BTreeSet<ShardId>>, StoreEr
             after = Some(last.key);
             for row in &rows {
                 let blob = tx.blob(&row.key.account, &row.key.blob)?;
-                if blob.is_none_or(|blob| blob.state != metastore::BlobState::Live) {
-                    continue;
-                }
-                let group = &row.group;
-                for segment in 0..group.segments() {
-                    for slot in 0..group.n() {
-                        let host = group.host(segment, slot).and_then(|alias| hosts.get(&alias));
-                        let id = group.shard_id(segment, slot);
-                        if let (Some(host), Some(id)) = (host, id) {
-                            expected.entry(*host).or_default().insert(id);
-                        }
-                    }
-                }
+                let lives = blob.is_some_and(|blob| blob.state == metastore::BlobState::Live);
+                let placed = placed(&row.group).filter(|_| lives);
+                let known = placed.filter_map(|(alias, id)| Some((*hosts.get(&alias)?, id)));
+                known.for_each(|(host, id)| {
+                    expected.entry(host).or_default().insert(id);
+                });
             }
         }
+    })
+}
+
+/// Every shard of a group that a Host has.
+fn placed(group: &Group) -> impl Iterator<Item = (HostAlias, ShardId)> {
+    let places = (0..group.segments())
+        .flat_map(move |segment| (0..group.n()).map(move |slot| (segment, slot)));
+    places.filter_map(move |(segment, slot)| {
+        Some((group.host(segment, slot)?, group.shard_id(segment, slot)?))
     })
 }
 
@@ -118,8 +123,11 @@ fn hosts(shared: &Shared) -> Result<Hosts, StoreError> {
 fn is_gone(shared: &Shared, host: u64) -> bool {
     let planned = shared.plan.faults.iter();
     let gone = planned.map(|planned| planned.fault);
-    let sabotaged = shared.plan.sabotage == Some(Sabotage::TooManyGone) && host % 2 == 0;
-    sabotaged || gone.into_iter().any(|fault| fault == crate::plan::Fault::Gone { host })
+    let sabotaged = shared.plan.sabotage == Some(Sabotage::TooManyGone) && host.is_multiple_of(2);
+    sabotaged
+        || gone
+            .into_iter()
+            .any(|fault| fault == crate::plan::Fault::Gone { host })
 }
 
 fn read<T: Send + 'static>(
@@ -128,9 +136,13 @@ fn read<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     use futures_util::FutureExt as _;
     let read = async move {
-        shared.store().read(rule).await.map_err(|error| match error {
-            metastore::TxError::Rule(error) | metastore::TxError::Store(error) => error,
-        })
+        shared
+            .store()
+            .read(rule)
+            .await
+            .map_err(|error| match error {
+                metastore::TxError::Rule(error) | metastore::TxError::Store(error) => error,
+            })
     };
     // The store in memory never waits.
     read.now_or_never().unwrap_or(Err(StoreError::Closed))

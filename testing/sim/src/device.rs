@@ -8,6 +8,7 @@ use std::time::Duration;
 use client::drive::join::{Contact, JoinError};
 use client::drive::{Drive, Home, Lock, PageCache, Storage};
 use client::transfer::{FailureKind, dialer_limits};
+use futures_util::future::join_all;
 use model::crypto::Mnemonic;
 use model::formats::root::SignedRoot;
 use model::units::NodeHash;
@@ -15,6 +16,7 @@ use net::Dialer;
 use planet::Dice;
 use tokio::time::sleep;
 
+use crate::disk::Disks;
 use crate::model::Files;
 use crate::ops::{self, Operation, Outcome};
 use crate::plan::Node;
@@ -32,6 +34,8 @@ pub(crate) struct Kept {
     pub(crate) owner: u64,
     /// Whether it opens the account; others of the owner join it.
     is_first: bool,
+    /// What takes its power away.
+    machine: (Disks, String),
     small: Mutex<BTreeMap<String, Vec<u8>>>,
     pages: Mutex<BTreeMap<NodeHash, Vec<u8>>>,
     files: Mutex<Files>,
@@ -49,15 +53,21 @@ struct Progress {
 }
 
 impl Kept {
-    pub(crate) fn new(owner: u64, is_first: bool) -> Self {
+    pub(crate) fn new(owner: u64, is_first: bool, machine: (Disks, String)) -> Self {
         Self {
             owner,
             is_first,
+            machine,
             small: Mutex::default(),
             pages: Mutex::default(),
             files: Mutex::default(),
             progress: Mutex::default(),
         }
+    }
+
+    fn access(&self) -> io::Result<()> {
+        let (disks, name) = &self.machine;
+        disks.with(name, crate::disk::Machine::access)
     }
 
     pub(crate) fn files(&self) -> MutexGuard<'_, Files> {
@@ -81,10 +91,12 @@ impl Storage for Kept {
     }
 
     fn read(&self, name: &str, _bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+        self.access()?;
         Ok(lock(&self.small).get(name).cloned())
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.access()?;
         if name == ROOT_SEEN {
             let root = SignedRoot::parse(bytes).map_err(io::Error::other)?;
             let (seq, mut progress) = (root.unverified().lineage.seq(), lock(&self.progress));
@@ -209,7 +221,18 @@ impl Device {
         let mut dice = Dice::new(seed);
         sleep(Duration::from_millis(dice.below(8_000))).await;
         let folder = format!("/{}", self.name);
+        if dice.below(5) == 0 {
+            let several = Operation::several(&mut dice, &folder, number);
+            let all = several.into_iter().map(|one| self.carry_out(drive, one));
+            join_all(all).await;
+            return;
+        }
         let operation = Operation::draw(&mut dice, &folder, number, &self.kept.files());
+        self.carry_out(drive, operation).await;
+    }
+
+    async fn carry_out(&self, drive: &Drive, operation: Operation) {
+        let folder = format!("/{}", self.name);
         let changes = operation.changes(&self.kept.files());
         self.kept.files().begin(&changes);
         let files = self.kept.files().clone();

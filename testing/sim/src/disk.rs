@@ -53,24 +53,32 @@ impl Disks {
 
     /// Looks at or changes the disk of `machine`.
     pub fn with<T>(&self, machine: &str, look: impl FnOnce(&mut Machine) -> T) -> T {
-        look(self.lock().machine(machine))
+        look(self.inner().machine(machine))
     }
 
     /// Decides what the disk of `machine` holds after its power went, and gives it power again.
     pub fn restore_power(&self, machine: &str) {
-        let mut inner = self.lock();
+        let mut inner = self.inner();
         let mut dice = Dice::new(inner.dice.next());
         inner.machine(machine).come_up(&mut dice);
     }
 
-    /// Flips one bit of what `machine` holds in files named `suffix`; `false` where there is none.
-    pub fn flip_bit(&self, machine: &str, suffix: &str) -> bool {
-        let mut inner = self.lock();
-        let mut dice = Dice::new(inner.dice.next());
-        inner.machine(machine).flip_bit(suffix, &mut dice)
+    /// Takes everything from the disk of `machine`, and gives it power again.
+    pub fn wipe(&self, machine: &str) {
+        let mut inner = self.inner();
+        let total_bytes = inner.total_bytes;
+        inner.machine(machine).replace(machine, total_bytes);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    /// Flips one bit of what `machine` holds in files named like one of `suffixes`; `false` where
+    /// there is none.
+    pub fn flip_bit(&self, machine: &str, suffixes: &[&str]) -> bool {
+        let mut inner = self.inner();
+        let mut dice = Dice::new(inner.dice.next());
+        inner.machine(machine).flip_bit(suffixes, &mut dice)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,7 +89,7 @@ impl Disks {
         access: impl FnOnce(&mut Machine) -> io::Result<T>,
     ) -> io::Result<T> {
         let name = machine_of(path)?;
-        let mut inner = self.lock();
+        let mut inner = self.inner();
         let machine = inner.machine(&name);
         machine.access()?;
         access(machine)
@@ -159,7 +167,7 @@ impl Disk for Disks {
     }
 
     fn salt(&self) -> [u8; 16] {
-        let mut inner = Disks::lock(self);
+        let mut inner = self.inner();
         let mut salt = [0; 16];
         salt[..8].copy_from_slice(&inner.dice.next().to_le_bytes());
         salt[8..].copy_from_slice(&inner.dice.next().to_le_bytes());

@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::disk::Disks;
+
 /// The time of day at which every run begins: the start of 2026.
 const EPOCH_MS: u64 = 1_767_225_600_000;
 
@@ -47,13 +49,20 @@ pub(crate) struct NodeEnvironment {
     skew: Skew,
     /// The node's own clock and the true one when it started.
     started: (Instant, u64),
+    /// What takes its power away.
+    machine: (Disks, String),
     rng: Mutex<ChaCha20Rng>,
 }
 
 impl NodeEnvironment {
     /// That of the node `name` of the run of `seed`, started for the `start`-th time. It is made on
     /// the node.
-    pub(crate) fn new(seed: u64, (name, start): (&str, u64), clock: Clock, skew: Skew) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        (name, start): (&str, u64),
+        disks: Disks,
+        (clock, skew): (Clock, Skew),
+    ) -> Self {
         let started = (Instant::now(), clock.ms());
         let digest = Sha256::new()
             .chain_update(seed.to_le_bytes())
@@ -64,11 +73,15 @@ impl NodeEnvironment {
             clock,
             skew,
             started,
+            machine: (disks, name.to_owned()),
             rng: Mutex::new(ChaCha20Rng::from_seed(digest.into())),
         }
     }
 
     fn unix(&self) -> UnixMs {
+        // It may be the last that the node does.
+        let (disks, name) = &self.machine;
+        disks.with(name, |machine| machine.access().ok());
         // While a crash drops the node's parts there is no runtime to ask.
         let passed_ms = match Handle::try_current() {
             Ok(_) => {

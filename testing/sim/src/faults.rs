@@ -10,6 +10,9 @@ use crate::nodes;
 use crate::plan::{Fault, Node, Planned};
 use crate::shared::{self, Shared};
 
+/// Files whose bits change by themselves.
+const FLIPPED: [&str; 3] = [".log", "index.checkpoint", "scrub"];
+
 /// The faults of a run, and which of them are on.
 pub(crate) struct Faults {
     shared: Arc<Shared>,
@@ -49,14 +52,14 @@ impl Faults {
             }
         }
         let dark = self.on.iter().filter_map(|planned| match planned.fault {
-            Fault::PowerCut { host, .. } => Some(host),
+            Fault::PowerCut { node, .. } => Some(node),
             _ => None,
         });
-        let dark: Vec<u64> = dark
-            .filter(|host| !self.down.contains(&Node::Host(*host)) && self.is_dark(*host))
+        let dark: Vec<Node> = dark
+            .filter(|node| !self.down.contains(node) && self.is_dark(*node))
             .collect();
-        for host in dark {
-            self.lose_power(sim, host);
+        for node in dark {
+            self.lose_power(sim, node);
         }
         let (over, on): (Vec<_>, Vec<_>) = self
             .on
@@ -72,25 +75,28 @@ impl Faults {
         let fault = planned.fault;
         self.shared.trace.note("!", format_args!("{fault:?}"));
         match fault {
-            Fault::PowerCut { host, accesses } => {
-                self.disk(host, |machine| machine.power_for = Some(accesses));
+            Fault::PowerCut { node, accesses } => {
+                self.disk(node, |machine| machine.power_for = Some(accesses));
             }
             Fault::Restart { host } => self.shared.stop(Node::Host(host)),
-            Fault::Gone { host } => self.lose_power(sim, host),
-            Fault::BridgeCrash => self.crash(sim, Node::Bridge),
-            Fault::DeviceCrash { device } => self.crash(sim, Node::Device(device)),
+            Fault::Gone { host } | Fault::Wiped { host } => {
+                self.lose_power(sim, Node::Host(host));
+            }
+            Fault::ClockJump { node, ms } => self.shared.set_skew(node, Some(ms)),
             Fault::Partition { .. } => self.part(sim, fault, true),
             Fault::Clogged { a, b } => sim.hold(a.ip(), b.ip()),
             Fault::Slow { node, bytes_per_s } => {
                 self.shared.sockets.set_rate(node.ip(), Some(bytes_per_s));
             }
             Fault::DiskFull { host } => {
-                self.disk(host, |machine| machine.taken_bytes = u64::MAX / 2);
+                self.disk(Node::Host(host), |machine| {
+                    machine.taken_bytes = u64::MAX / 2;
+                });
             }
             Fault::SlowDisks { ms } => crate::world::set_disk_pace_ms(ms),
             Fault::BitFlip { host } => {
                 let machine = Node::Host(host).to_string();
-                let flipped = self.shared.disks.flip_bit(&machine, ".log");
+                let flipped = self.shared.disks.flip_bit(&machine, &FLIPPED);
                 self.shared
                     .trace
                     .note(&machine, format_args!("bit flipped: {flipped}"));
@@ -106,30 +112,36 @@ impl Faults {
     fn end(&mut self, sim: &mut Sim<'_>, fault: Fault) {
         self.shared.trace.note("!", format_args!("over: {fault:?}"));
         match fault {
-            Fault::PowerCut { host, .. } => {
-                if !self.down.contains(&Node::Host(host)) {
-                    self.lose_power(sim, host);
+            Fault::PowerCut { node, .. } => {
+                if !self.down.contains(&node) {
+                    self.lose_power(sim, node);
                 }
-                self.shared
-                    .disks
-                    .restore_power(&Node::Host(host).to_string());
-                self.bounce(sim, Node::Host(host));
+                self.shared.disks.restore_power(&node.to_string());
+                self.bounce(sim, node);
             }
             Fault::Restart { host } => self.bounce_stopped(sim, host),
-            Fault::BridgeCrash => self.bounce(sim, Node::Bridge),
-            Fault::DeviceCrash { device } => self.bounce(sim, Node::Device(device)),
+            Fault::Wiped { host } => {
+                self.shared.disks.wipe(&Node::Host(host).to_string());
+                if let Err(error) = make_folder(&self.shared, host) {
+                    self.shared.trace.violation("!", error);
+                }
+                self.bounce(sim, Node::Host(host));
+            }
+            Fault::ClockJump { node, .. } => self.shared.set_skew(node, None),
             Fault::Partition { .. } => self.part(sim, fault, false),
             Fault::Clogged { a, b } => sim.release(a.ip(), b.ip()),
             Fault::Slow { node, .. } => self.shared.sockets.set_rate(node.ip(), None),
-            Fault::DiskFull { host } => self.disk(host, |machine| machine.taken_bytes = 0),
+            Fault::DiskFull { host } => {
+                self.disk(Node::Host(host), |machine| machine.taken_bytes = 0);
+            }
             Fault::SlowDisks { .. } => crate::world::set_disk_pace_ms(0),
             Fault::Gone { .. } | Fault::BitFlip { .. } => {}
         }
     }
 
-    fn lose_power(&mut self, sim: &mut Sim<'_>, host: u64) {
-        self.disk(host, crate::disk::Machine::cut_power);
-        self.crash(sim, Node::Host(host));
+    fn lose_power(&mut self, sim: &mut Sim<'_>, node: Node) {
+        self.disk(node, crate::disk::Machine::cut_power);
+        self.crash(sim, node);
     }
 
     /// Ends a program at once. Nothing that it would say on its way out is heard.
@@ -191,27 +203,29 @@ impl Faults {
         }
     }
 
-    /// Whether the power of `host` has gone.
-    fn is_dark(&self, host: u64) -> bool {
-        let name = Node::Host(host).to_string();
-        self.shared.disks.with(&name, |machine| machine.is_dark())
+    /// Whether the power of `node` has gone.
+    fn is_dark(&self, node: Node) -> bool {
+        let disks = &self.shared.disks;
+        disks.with(&node.to_string(), |machine| machine.is_dark())
     }
 
-    fn disk(&self, host: u64, change: impl FnOnce(&mut crate::disk::Machine)) {
-        self.shared.disks.with(&Node::Host(host).to_string(), change);
+    fn disk(&self, node: Node, change: impl FnOnce(&mut crate::disk::Machine)) {
+        self.shared.disks.with(&node.to_string(), change);
     }
 }
 
 /// Makes the data folders, as whoever sets a Host up would.
 pub(crate) fn make_folders(shared: &Shared) -> std::io::Result<()> {
-    for host in 1..=shared.plan.hosts {
-        let data = nodes::data_of(host);
-        shared.disks.create_folders(&data)?;
-        if let Some(top) = data.parent() {
-            shared.disks.sync_folder(top)?;
-        }
+    (1..=shared.plan.hosts).try_for_each(|host| make_folder(shared, host))
+}
+
+fn make_folder(shared: &Shared, host: u64) -> std::io::Result<()> {
+    let data = nodes::data_of(host);
+    shared.disks.create_folders(&data)?;
+    match data.parent() {
+        Some(top) => shared.disks.sync_folder(top),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// How many of each kind there are, for whoever counts what runs have met.
@@ -222,8 +236,8 @@ pub(crate) fn kinds(faults: &[Planned]) -> BTreeMap<&'static str, u64> {
             Fault::PowerCut { .. } => "power cuts",
             Fault::Restart { .. } => "restarts",
             Fault::Gone { .. } => "hosts gone",
-            Fault::BridgeCrash => "bridge crashes",
-            Fault::DeviceCrash { .. } => "device crashes",
+            Fault::Wiped { .. } => "wiped disks",
+            Fault::ClockJump { .. } => "clock jumps",
             Fault::Partition { .. } => "partitions",
             Fault::Clogged { .. } => "clogged links",
             Fault::Slow { .. } => "slow links",

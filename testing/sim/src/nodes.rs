@@ -21,7 +21,9 @@ const START_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The data folder of a Host.
 pub(crate) fn data_of(host: u64) -> PathBuf {
-    Path::new("/").join(Node::Host(host).to_string()).join("data")
+    Path::new("/")
+        .join(Node::Host(host).to_string())
+        .join("data")
 }
 
 /// The folder of its only volume.

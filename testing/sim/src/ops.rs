@@ -54,16 +54,25 @@ impl Operation {
             (8, Some(_)) => Self::List,
             _ => {
                 let (sub, name) = (dice.below(3), dice.below(NAMES));
-                let content = Content {
-                    seed: dice.next(),
-                    bytes: usize::try_from(size(dice)).unwrap_or(0),
-                };
-                Self::Put {
-                    path: format!("{folder}/{sub}/f{name}"),
-                    content,
-                }
+                Self::put(dice, format!("{folder}/{sub}/f{name}"))
             }
         }
+    }
+
+    /// Several that are done at the same time, so that they share roots or race for them.
+    pub(crate) fn several(dice: &mut Dice, folder: &str, number: u64) -> Vec<Self> {
+        let count = 2 + dice.below(4);
+        (0..count)
+            .map(|one| Self::put(dice, format!("{folder}/{number}/g{one}")))
+            .collect()
+    }
+
+    fn put(dice: &mut Dice, path: String) -> Self {
+        let content = Content {
+            seed: dice.next(),
+            bytes: usize::try_from(size(dice)).unwrap_or(0),
+        };
+        Self::Put { path, content }
     }
 
     /// What it changes, if it is done.
@@ -156,11 +165,7 @@ async fn get(drive: &Drive, path: &str, files: &Files) -> Outcome {
             Outcome::Done(format!("{} bytes", bytes.len()))
         }
         Ok(None) if files.at(path).may_be_nothing() => Outcome::Done("nothing there".to_owned()),
-        Ok(Some(bytes)) => Outcome::Wrong(format!(
-            "{} bytes, not {}",
-            bytes.len(),
-            files.at(path)
-        )),
+        Ok(Some(bytes)) => Outcome::Wrong(format!("{} bytes, not {}", bytes.len(), files.at(path))),
         Ok(None) => Outcome::Wrong(format!("nothing, not {}", files.at(path))),
         Err(outcome) => outcome,
     }

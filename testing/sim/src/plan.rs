@@ -49,11 +49,12 @@ pub struct Planned {
 /// What goes wrong. Hosts and devices are counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A Host loses its power, after so many more accesses to its disk.
+    /// A node loses its power, after it has so often more turned to its disk or its clock. What a
+    /// Bridge's database acknowledged is durable, and so is what a device keeps.
     PowerCut {
         /// Which.
-        host: u64,
-        /// Accesses that still work.
+        node: Node,
+        /// How often.
         accesses: u64,
     },
     /// A Host is stopped in good order and started again.
@@ -66,12 +67,17 @@ pub enum Fault {
         /// Which.
         host: u64,
     },
-    /// The Bridge's process dies; what it acknowledged is durable.
-    BridgeCrash,
-    /// A device's program dies.
-    DeviceCrash {
+    /// A Host comes back with an empty disk.
+    Wiped {
         /// Which.
-        device: u64,
+        host: u64,
+    },
+    /// A node's clock is wrong for a while.
+    ClockJump {
+        /// Which.
+        node: Node,
+        /// By how much it is ahead.
+        ms: i64,
     },
     /// Nothing gets from one node to another, or also not back.
     Partition {
@@ -106,7 +112,7 @@ pub enum Fault {
         /// How long.
         ms: u64,
     },
-    /// A bit of a log changes by itself.
+    /// A bit on a disk changes by itself.
     BitFlip {
         /// Of which Host.
         host: u64,
@@ -137,9 +143,11 @@ impl Plan {
     /// The run of `seed`.
     #[must_use]
     pub fn of(seed: u64) -> Self {
-        let mut dice = Dice::new(seed ^ 0x5eed_0f_a11_da7a);
+        let mut dice = Dice::new(seed ^ 0x5eed_0fa1_1da7_a000);
         let hosts = 6 + dice.below(7);
-        let devices: Vec<u64> = (0..1 + dice.below(3)).map(|_| 1 + dice.below(3) / 2).collect();
+        let devices: Vec<u64> = (0..1 + dice.below(3))
+            .map(|_| 1 + dice.below(3) / 2)
+            .collect();
         let nodes = 1 + hosts + devices.iter().sum::<u64>();
         let skewed = dice.below(3) == 0;
         let mut plan = Self {
@@ -158,7 +166,13 @@ impl Plan {
         };
         // All but a few are there from the start.
         plan.joins_ms = (0..hosts)
-            .map(|host| if host < 5 { 0 } else { dice.below(3) / 2 * dice.below(60_000) })
+            .map(|host| {
+                if host < 5 {
+                    0
+                } else {
+                    dice.below(3) / 2 * dice.below(60_000)
+                }
+            })
             .collect();
         let mut faults = Faults::new(&plan, dice);
         let count = faults.dice.below(13);
@@ -186,13 +200,11 @@ impl Plan {
         self.devices.iter().sum()
     }
 
-    /// Hosts whose shards do not count: they are gone, or some of their bits have changed.
+    /// Whether the shards of `host` do not count: it is gone, or some of its bits are.
     #[must_use]
     pub fn is_damaged(&self, host: u64) -> bool {
-        self.faults.iter().any(|planned| match planned.fault {
-            Fault::Gone { host: gone } | Fault::BitFlip { host: gone } => gone == host,
-            _ => false,
-        })
+        let mut faults = self.faults.iter();
+        faults.any(|planned| damaged(planned.fault) == Some(host))
     }
 }
 
@@ -219,7 +231,11 @@ impl Faults {
             hosts: plan.hosts,
             devices: plan.device_count(),
             damaged: Vec::new(),
-            damaged_max: if plan.hosts >= HOSTS_FOR_TWO_LOSSES { 2 } else { 1 },
+            damaged_max: if plan.hosts >= HOSTS_FOR_TWO_LOSSES {
+                2
+            } else {
+                1
+            },
             planned: Vec::new(),
         }
     }
@@ -227,14 +243,14 @@ impl Faults {
     fn add(&mut self) {
         let at_ms = 3_000 + self.dice.below(FAULTS_WITHIN_MS);
         let lasts_ms = 500 + self.dice.below(25_000);
-        let Some(fault) = self.draw() else { return };
+        let fault = self.draw();
         let planned = Planned {
             at_ms,
             until_ms: at_ms + lasts_ms,
             fault,
         };
         if self.is_survivable(&planned) {
-            if let Fault::Gone { host } | Fault::BitFlip { host } = fault
+            if let Some(host) = damaged(fault)
                 && !self.damaged.contains(&host)
             {
                 self.damaged.push(host);
@@ -243,18 +259,26 @@ impl Faults {
         }
     }
 
-    fn draw(&mut self) -> Option<Fault> {
+    fn power_cut(&mut self, node: Node, accesses_max: u64) -> Fault {
+        let accesses = self.dice.below(accesses_max);
+        Fault::PowerCut { node, accesses }
+    }
+
+    fn draw(&mut self) -> Fault {
         let host = 1 + self.dice.below(self.hosts);
-        Some(match self.dice.below(16) {
-            0..=3 => Fault::PowerCut {
-                host,
-                accesses: self.dice.below(60),
-            },
+        match self.dice.below(18) {
+            0..=3 => self.power_cut(Node::Host(host), 60),
             4 => Fault::Restart { host },
             5 => Fault::Gone { host },
-            6 | 7 => Fault::BridgeCrash,
-            8 => Fault::DeviceCrash {
-                device: 1 + self.dice.below(self.devices),
+            6 | 7 => self.power_cut(Node::Bridge, 200),
+            8 => {
+                let device = 1 + self.dice.below(self.devices);
+                self.power_cut(Node::Device(device), 100)
+            }
+            16 => Fault::Wiped { host },
+            17 => Fault::ClockJump {
+                node: self.node(),
+                ms: skew(&mut self.dice),
             },
             9 | 10 => Fault::Partition {
                 from: self.node(),
@@ -274,7 +298,7 @@ impl Faults {
                 ms: 5 + self.dice.below(500),
             },
             _ => Fault::BitFlip { host },
-        })
+        }
     }
 
     fn node(&mut self) -> Node {
@@ -286,17 +310,20 @@ impl Faults {
     }
 
     fn is_survivable(&self, new: &Planned) -> bool {
+        if let Some(host) = damaged(new.fault)
+            && !self.damaged.contains(&host)
+            && self.damaged.len() >= self.damaged_max
+        {
+            return false;
+        }
         match new.fault {
-            Fault::Gone { host } | Fault::BitFlip { host }
-                if !self.damaged.contains(&host) && self.damaged.len() >= self.damaged_max =>
-            {
-                return false;
-            }
             Fault::Partition { from: a, to: b, .. } | Fault::Clogged { a, b } => {
                 return a != b && !self.overlaps(new, |other| pair_of(other) == pair_of(new.fault));
             }
-            Fault::BridgeCrash => {
-                return !self.overlaps(new, |other| other == Fault::BridgeCrash);
+            Fault::PowerCut { node, .. } if !matches!(node, Node::Host(_)) => {
+                let is_same =
+                    |other| matches!(other, Fault::PowerCut { node: cut, .. } if cut == node);
+                return !self.overlaps(new, is_same);
             }
             _ => {}
         }
@@ -326,7 +353,21 @@ impl Faults {
 /// The Host that is down because of a fault.
 const fn down(fault: Fault) -> Option<u64> {
     match fault {
-        Fault::PowerCut { host, .. } | Fault::Restart { host } | Fault::Gone { host } => Some(host),
+        Fault::PowerCut {
+            node: Node::Host(host),
+            ..
+        }
+        | Fault::Restart { host }
+        | Fault::Wiped { host }
+        | Fault::Gone { host } => Some(host),
+        _ => None,
+    }
+}
+
+/// The Host that does not have all it had because of a fault.
+const fn damaged(fault: Fault) -> Option<u64> {
+    match fault {
+        Fault::Gone { host } | Fault::Wiped { host } | Fault::BitFlip { host } => Some(host),
         _ => None,
     }
 }
@@ -354,8 +395,13 @@ mod tests {
         for seed in 0..500 {
             let plan = Plan::of(seed);
             assert_eq!(format!("{plan:?}"), format!("{:?}", Plan::of(seed)));
-            let damaged = (1..=plan.hosts).filter(|host| plan.is_damaged(*host)).count();
-            assert!(damaged <= 2 && (plan.hosts >= 9 || damaged <= 1), "seed {seed}");
+            let damaged = (1..=plan.hosts)
+                .filter(|host| plan.is_damaged(*host))
+                .count();
+            assert!(
+                damaged <= 2 && (plan.hosts >= 9 || damaged <= 1),
+                "seed {seed}"
+            );
             faults += plan.faults.len();
         }
         assert!(faults > 1_000, "{faults} faults");

@@ -55,15 +55,19 @@ impl Shared {
         let trace = Trace::new(clock.clone());
         let disks = Disks::new(plan.seed, 1 << 30);
         let sockets = Sockets::new(disks.clone());
-        for host in 1..=plan.hosts {
-            let node = Node::Host(host);
+        for node in nodes(&plan) {
             sockets.add_machine(node.ip(), &node.to_string());
         }
         let owners = plan.devices.iter().zip(1..);
-        let devices = owners.flat_map(|(devices, owner)| {
-            (1..=*devices).map(move |device| Arc::new(Kept::new(owner, device == 1)))
-        });
-        let devices: Vec<Arc<Kept>> = devices.collect();
+        let devices = owners
+            .flat_map(|(devices, owner)| (1..=*devices).map(move |device| (owner, device == 1)));
+        let devices: Vec<Arc<Kept>> = devices
+            .zip(1..)
+            .map(|((owner, is_first), number)| {
+                let machine = (disks.clone(), Node::Device(number).to_string());
+                Arc::new(Kept::new(owner, is_first, machine))
+            })
+            .collect();
         let nodes = nodes(&plan);
         let skews: BTreeMap<Node, Skew> = nodes
             .iter()
@@ -129,8 +133,22 @@ impl Shared {
         let skew = self.skews.get(&node).cloned().unwrap_or_default();
         let name = node.to_string();
         let named = (name.as_str(), start);
-        let environment = NodeEnvironment::new(self.plan.seed, named, self.clock.clone(), skew);
+        let environment = NodeEnvironment::new(
+            self.plan.seed,
+            named,
+            self.disks.clone(),
+            (self.clock.clone(), skew),
+        );
         (Arc::new(environment), stop)
+    }
+
+    /// Sets the clock of `node` ahead by so much, or to what it was at the start.
+    pub(crate) fn set_skew(&self, node: Node, ms: Option<i64>) {
+        let index = self.skews.keys().position(|known| *known == node);
+        let planned = index.and_then(|index| self.plan.skew_ms.get(index));
+        if let Some(skew) = self.skews.get(&node) {
+            skew.set_ms(ms.or(planned.copied()).unwrap_or(0));
+        }
     }
 
     /// Has `node` stop in good order.

@@ -84,7 +84,9 @@ fn play(shared: &Arc<Shared>) -> Duration {
     let (mut drained, mut healed_at) = (false, None);
     while !(drained && shared.devices.iter().all(|device| device.has_checked())) {
         if let Err(error) = sim.step() {
-            shared.trace.violation("!", format_args!("a node failed: {error}"));
+            shared
+                .trace
+                .violation("!", format_args!("a node failed: {error}"));
             break;
         }
         shared.clock.set(sim.elapsed());
@@ -94,7 +96,8 @@ fn play(shared: &Arc<Shared>) -> Duration {
         } else if !drained && sim.elapsed().subsec_millis() == 0 {
             let since = *healed_at.get_or_insert(sim.elapsed());
             let waiting = audit::orders_waiting(shared);
-            drained = waiting.is_ok_and(|waiting| waiting == 0) || sim.elapsed() > since + DRAIN_MAX;
+            drained =
+                waiting.is_ok_and(|waiting| waiting == 0) || sim.elapsed() > since + DRAIN_MAX;
         }
         if sim.elapsed() > RUN_MAX {
             shared.trace.violation("!", "the run does not end");
@@ -140,7 +143,7 @@ fn heal_when_over(shared: &Shared, faults: &Faults, sim: &mut Sim<'_>) {
     }
     shared.trace.note("!", "everything works again");
     if shared.plan.sabotage == Some(Sabotage::TooManyGone) {
-        let gone = (1..=shared.plan.hosts).filter(|host| host % 2 == 0);
+        let gone = (1..=shared.plan.hosts).filter(|host| host.is_multiple_of(2));
         gone.for_each(|host| sim.crash(Node::Host(host).ip()));
     }
     shared.heal();
@@ -165,11 +168,15 @@ fn conclude(shared: &Shared, elapsed: Duration) -> Report {
         Err(error) => shared.trace.violation("b", error),
     }
     match audit::shards_are_there(shared) {
-        Ok(shards) => shared.trace.note("!", format_args!("{shards} shards are there")),
+        Ok(shards) => shared
+            .trace
+            .note("!", format_args!("{shards} shards are there")),
         Err(error) => shared.trace.violation("b", error),
     }
     if PANICS.get() > 0 {
-        shared.trace.violation("!", format_args!("{} panics", PANICS.get()));
+        shared
+            .trace
+            .violation("!", format_args!("{} panics", PANICS.get()));
     }
     let traffic = shared.sockets.traffic();
     shared.trace.note("!", format_args!("{traffic:?}"));

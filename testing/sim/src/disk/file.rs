@@ -26,14 +26,14 @@ struct Content {
 
 /// A file as it is now, and as it is without power.
 #[derive(Debug, Default)]
-pub(super) struct FileData {
+pub(super) struct FileState {
     now: Content,
     durable: Content,
     /// Blocks that changed since the last sync.
     dirty: BTreeSet<u64>,
 }
 
-impl FileData {
+impl FileState {
     pub(super) const fn bytes(&self) -> u64 {
         self.now.bytes
     }
@@ -212,11 +212,8 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    fn with<T>(
-        &self,
-        access: impl FnOnce(&mut super::Machine) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let mut inner = self.disks.lock();
+    fn with<T>(&self, access: impl FnOnce(&mut super::Machine) -> io::Result<T>) -> io::Result<T> {
+        let mut inner = self.disks.inner();
         let machine = inner.machine(&self.machine);
         if machine.boot() != self.boot {
             return Err(io::Error::other("the machine has been started anew"));

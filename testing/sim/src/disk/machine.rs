@@ -9,14 +9,14 @@ use std::sync::Arc;
 use planet::Dice;
 use shardstore::disk::{Capacity, Entry, Open};
 
-use super::file::{BLOCK_BYTES, FileData};
+use super::file::{BLOCK_BYTES, FileState};
 use super::names::{Names, Node, Number};
 
 /// A machine's disk.
 #[derive(Debug, Default)]
 pub struct Machine {
     names: Names,
-    files: BTreeMap<Number, FileData>,
+    files: BTreeMap<Number, FileState>,
     next: Number,
     total_bytes: u64,
     /// Bytes that others take on the same disk.
@@ -60,15 +60,20 @@ impl Machine {
         self.names.lose_power(dice);
         let kept = self.names.numbers();
         self.files.retain(|number, _| kept.contains(number));
-        self.files.values_mut().for_each(|file| file.lose_power(dice));
+        self.files
+            .values_mut()
+            .for_each(|file| file.lose_power(dice));
         self.power_is_off = false;
         self.power_for = None;
         self.boot += 1;
         self.locks.clear();
     }
 
-    /// Counts an access; fails where there is no power for it.
-    pub(super) fn access(&mut self) -> io::Result<()> {
+    /// Counts an access.
+    ///
+    /// # Errors
+    /// Where there is no power for it.
+    pub fn access(&mut self) -> io::Result<()> {
         if let Some(left) = &mut self.power_for {
             self.power_is_off |= *left == 0;
             *left = left.saturating_sub(1);
@@ -93,14 +98,14 @@ impl Machine {
             {
                 self.next += 1;
                 self.names.set(path, Some(Node::File(self.next)))?;
-                self.files.insert(self.next, FileData::default());
+                self.files.insert(self.next, FileState::default());
                 Ok(self.next)
             }
             Err(error) => Err(error),
         }
     }
 
-    pub(super) fn file(&mut self, number: Number) -> &mut FileData {
+    pub(super) fn file(&mut self, number: Number) -> &mut FileState {
         self.files.entry(number).or_default()
     }
 
@@ -172,8 +177,11 @@ impl Machine {
     }
 
     pub(super) fn capacity(&self) -> Capacity {
-        let used = self.names.files().filter_map(|(_, number)| self.files.get(&number));
-        let used: u64 = used.map(FileData::allocated_bytes).sum();
+        let used = self
+            .names
+            .files()
+            .filter_map(|(_, number)| self.files.get(&number));
+        let used: u64 = used.map(FileState::allocated_bytes).sum();
         Capacity {
             total_bytes: self.total_bytes,
             available_bytes: self.total_bytes.saturating_sub(used + self.taken_bytes),
@@ -191,11 +199,24 @@ impl Machine {
         Some(token)
     }
 
-    pub(super) fn flip_bit(&mut self, suffix: &str, dice: &mut Dice) -> bool {
+    /// Another disk is put in.
+    pub(super) fn replace(&mut self, name: &str, total_bytes: u64) {
+        let boot = self.boot + 1;
+        *self = Self {
+            boot,
+            ..Self::new(name, total_bytes)
+        };
+    }
+
+    pub(super) fn flip_bit(&mut self, suffixes: &[&str], dice: &mut Dice) -> bool {
+        let is_one = |path: &Path| {
+            let name = path.to_string_lossy();
+            suffixes.iter().any(|suffix| name.ends_with(suffix))
+        };
         let named: BTreeSet<Number> = self
             .names
             .files()
-            .filter(|(path, _)| path.to_string_lossy().ends_with(suffix))
+            .filter(|(path, _)| is_one(path))
             .map(|(_, number)| number)
             .collect();
         let named: Vec<Number> = named.into_iter().collect();

@@ -40,7 +40,10 @@ fn what_was_synced_stays_whatever_the_seed() {
         file.write_all_at(&[9; 10], 20_000).unwrap();
         power_cut(&disks);
         let kept = content(&disks, "f").unwrap();
-        assert_eq!((&kept[..3], &kept[3..10_003]), (&[0; 3][..], &[7; 10_000][..]));
+        assert_eq!(
+            (&kept[..3], &kept[3..10_003]),
+            (&[0; 3][..], &[7; 10_000][..])
+        );
         assert!(file.sync().is_err(), "it was open before");
     }
 }
