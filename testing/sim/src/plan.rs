@@ -137,6 +137,8 @@ pub enum Sabotage {
     DisksLie,
     /// More Hosts are lost than the redundancy survives.
     TooManyGone,
+    /// The Bridge is restored from a backup that is older than what it acknowledged.
+    OldBackup,
 }
 
 impl Plan {

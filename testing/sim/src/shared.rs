@@ -102,6 +102,16 @@ impl Shared {
         self.state().store.clone()
     }
 
+    /// A backup of the database as it is now.
+    pub(crate) fn backup(&self) -> Option<Store> {
+        self.state().store.backup()
+    }
+
+    /// From its next start on the Bridge has this database.
+    pub(crate) fn restore(&self, backup: Store) {
+        self.state().store = backup;
+    }
+
     /// The key of a node; for the owner `number`, the entropy of its recovery phrase.
     pub(crate) fn secret(&self, what: &str) -> Secret {
         Secret::new(secret_bytes(self.plan.seed, what))

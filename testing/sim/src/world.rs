@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metastore::Store;
 use net::SimulatedNetwork;
 use shardstore::disk::SimulatedDisk;
 use tasks::Inline;
@@ -21,6 +22,8 @@ const TICK: Duration = Duration::from_millis(10);
 const RUN_MAX: Duration = Duration::from_secs(3_600);
 /// How long orders may wait once everything works again.
 const DRAIN_MAX: Duration = Duration::from_secs(300);
+/// When the backup is made that a Bridge may be restored from.
+const BACKUP_AT: Duration = Duration::from_secs(20);
 /// Segments on their way on one connection.
 const TCP_SEGMENTS_MAX: usize = 256;
 
@@ -81,7 +84,7 @@ fn play(shared: &Arc<Shared>) -> Duration {
     sabotage(shared);
     let mut sim = build(shared);
     let mut faults = Faults::new(Arc::clone(shared));
-    let (mut drained, mut healed_at) = (false, None);
+    let (mut drained, mut healed_at, mut backup) = (false, None, None);
     while !(drained && shared.devices.iter().all(|device| device.has_checked())) {
         if let Err(error) = sim.step() {
             shared
@@ -91,8 +94,11 @@ fn play(shared: &Arc<Shared>) -> Duration {
         }
         shared.clock.set(sim.elapsed());
         faults.step(&mut sim);
+        if backup.is_none() && sim.elapsed() >= BACKUP_AT {
+            backup = shared.backup();
+        }
         if !shared.is_healed() {
-            heal_when_over(shared, &faults, &mut sim);
+            heal_when_over(shared, &faults, &mut sim, backup.as_ref());
         } else if !drained && sim.elapsed().subsec_millis() == 0 {
             let since = *healed_at.get_or_insert(sim.elapsed());
             let waiting = audit::orders_waiting(shared);
@@ -136,15 +142,25 @@ fn build(shared: &Arc<Shared>) -> Sim<'static> {
 }
 
 /// Once all devices have worked and all faults are over, nothing goes wrong any more.
-fn heal_when_over(shared: &Shared, faults: &Faults, sim: &mut Sim<'_>) {
+fn heal_when_over(shared: &Shared, faults: &Faults, sim: &mut Sim<'_>, backup: Option<&Store>) {
     let worked = shared.devices.iter().all(|device| device.has_worked());
     if !worked || !faults.are_over() {
         return;
     }
     shared.trace.note("!", "everything works again");
-    if shared.plan.sabotage == Some(Sabotage::TooManyGone) {
-        let gone = (1..=shared.plan.hosts).filter(|host| host.is_multiple_of(2));
-        gone.for_each(|host| sim.crash(Node::Host(host).ip()));
+    match shared.plan.sabotage {
+        Some(Sabotage::TooManyGone) => {
+            let gone = (1..=shared.plan.hosts).filter(|host| host.is_multiple_of(2));
+            gone.for_each(|host| sim.crash(Node::Host(host).ip()));
+        }
+        Some(Sabotage::OldBackup) => {
+            sim.crash(Node::Bridge.ip());
+            if let Some(backup) = backup {
+                shared.restore(backup.clone());
+            }
+            sim.bounce(Node::Bridge.ip());
+        }
+        Some(Sabotage::DisksLie) | None => {}
     }
     shared.heal();
 }
