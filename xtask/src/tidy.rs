@@ -30,6 +30,21 @@ const BANNED_IN_BROWSERS: [&str; 5] = [
     "std::thread",
 ];
 
+/// Code that a simulation runs, and what would make two of its runs differ.
+const REPEATABLE_FOLDERS: [&str; 4] = [
+    "nodes/bridge/src/",
+    "nodes/client/src/",
+    "nodes/host/src/",
+    "io/net/src/",
+];
+const BANNED_IN_RUNS: [(&str, &str); 3] = [
+    ("tokio::task::spawn_blocking", "use tasks::spawn_blocking"),
+    ("std::time::Instant", "use the clock of tokio"),
+    ("getrandom::", "use the environment"),
+];
+/// Files that stand between that code and the system.
+const SYSTEM_FILES: [&str; 3] = ["environment.rs", "random.rs", "identity.rs"];
+
 /// What a test that does not run is marked with.
 const SKIPPED_TEST: &str = concat!("#[ig", "nore");
 
@@ -91,6 +106,12 @@ fn check_source(name: &str, text: &str, findings: &mut Vec<String>) {
     if name.starts_with(BROWSER_FOLDER) {
         check_browser(name, body, findings);
     }
+    let is_repeatable = REPEATABLE_FOLDERS
+        .iter()
+        .any(|folder| name.starts_with(folder));
+    if is_repeatable && !SYSTEM_FILES.iter().any(|file| name.ends_with(file)) {
+        check_repeatable(name, body, findings);
+    }
     for (index, line) in body.lines().enumerate() {
         let Some(type_name) = declared_type(line) else {
             continue;
@@ -102,6 +123,26 @@ fn check_source(name: &str, text: &str, findings: &mut Vec<String>) {
             let line_number = index + 1;
             findings.push(format!(
                 "{name}:{line_number}: `{type_name}` says nothing; see GLOSSARY"
+            ));
+        }
+    }
+}
+
+/// A `select!` looks at its branches in the order they are written, and nothing asks the system.
+fn check_repeatable(name: &str, body: &str, findings: &mut Vec<String>) {
+    let lines: Vec<&str> = body.lines().map(str::trim).collect();
+    for (index, line) in lines.iter().enumerate() {
+        let number = index + 1;
+        for (banned, instead) in BANNED_IN_RUNS {
+            if line.contains(banned) {
+                findings.push(format!("{name}:{number}: `{banned}`: {instead}"));
+            }
+        }
+        let mut inside = lines.iter().skip(number);
+        let first = inside.find(|line| !line.starts_with("//"));
+        if line.ends_with("select! {") && first != Some(&"biased;") {
+            findings.push(format!(
+                "{name}:{number}: a `select!` that is not `biased;`"
             ));
         }
     }

@@ -6,9 +6,11 @@ mod config;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bridge::bridge::BridgeConfig;
+use bridge::environment::SystemEnvironment;
 use bridge::server::{Server, ServerConfig};
 use clap::Parser as _;
 
@@ -43,6 +45,7 @@ fn run(flags: &Flags) -> anyhow::Result<()> {
             policy: config.policy,
             behind_proxy: config.behind_proxy,
             metrics: Some(metrics),
+            environment: Arc::new(SystemEnvironment),
         },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

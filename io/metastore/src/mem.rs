@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// All tables.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Mem {
     accounts: Table<AccountId, Account>,
     sessions: Table<TokenHash, Session>,
@@ -88,7 +88,7 @@ impl Mem {
 }
 
 /// Rows by key, and what the running transaction has replaced.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Table<K, V> {
     rows: BTreeMap<K, V>,
     before: Vec<(K, Option<V>)>,

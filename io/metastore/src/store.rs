@@ -48,6 +48,19 @@ impl Store {
         }
     }
 
+    /// A database in memory that begins as this one is now, and goes its own way from then on: what
+    /// a backup would hold. `None` where this one is a file.
+    #[must_use]
+    pub fn backup(&self) -> Option<Self> {
+        let Engine::Mem(mem) = &self.engine else {
+            return None;
+        };
+        let copy = mem.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(Self {
+            engine: Engine::Mem(Arc::new(RwLock::new(copy))),
+        })
+    }
+
     /// Opens or makes a database file and brings its schema up to date. The caller sees to it that
     /// one program at a time does so. Blocks: dropping the last handle waits for the rules queued.
     ///

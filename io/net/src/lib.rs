@@ -33,6 +33,7 @@ pub use payload::Payload;
 pub use reply::Reply;
 #[cfg(not(target_family = "wasm"))]
 pub use sockets::{
-    BODY_DRAIN_BYTES_MAX, BindError, Channel, ChannelError, ChannelReader, ChannelWriter,
-    ConnectInfo, Identity, IdentityError, Listener, Router, Security, ServeLimits, TooSlow,
+    Accept, BODY_DRAIN_BYTES_MAX, BindError, Channel, ChannelError, ChannelReader, ChannelWriter,
+    ConnectInfo, Identity, IdentityError, Listener, Network, Router, Security, ServeLimits,
+    SimulatedListener, SimulatedNetwork, SimulatedStream, Stream, TooSlow,
 };

@@ -2,13 +2,13 @@
 //! at the slightest doubt.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use model::units::BridgeId;
 use sha2::{Digest, Sha256};
 
+use crate::disk::{File, Open};
 use crate::durable;
 use crate::index::{Holders, Holding, Index, LogPins, Slot};
 use crate::record::{Location, Salt};
@@ -61,9 +61,10 @@ pub(crate) fn write_to(
 
 /// Reads the last checkpoint; `None` where there is none that holds.
 pub(crate) fn read(folder: &Path, salt: &Salt) -> Option<(Index, Location)> {
-    let file = File::open(folder.join(FILE_NAME)).ok()?;
-    let bytes_left = file.metadata().ok()?.len();
-    let found = read_from(BufReader::with_capacity(1 << 16, file), bytes_left, salt);
+    let file = File::open(&folder.join(FILE_NAME), Open::Read).ok()?;
+    let bytes_left = file.len().ok()?;
+    let file = BufReader::with_capacity(1 << 16, file.sequential());
+    let found = read_from(file, bytes_left, salt);
     if found.is_none() {
         tracing::warn!("index checkpoint is damaged; the logs are read instead");
     }

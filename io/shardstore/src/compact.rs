@@ -15,7 +15,7 @@ use crate::reader::{ReadError, ShardReader};
 use crate::record::{Header, Kind, Location};
 use crate::recover::{Found, Scan};
 use crate::store::Store;
-use crate::writer::{Command, WriteError};
+use crate::writer::{Command, WriteError, wait_for};
 
 /// A step ends after moving so many bytes …
 const STEP_BYTES: u64 = 4 << 20;
@@ -126,7 +126,7 @@ impl LogRewrite {
             }
         }
         for answer in answers {
-            answer.blocking_recv().map_err(|_| WriteError::Closed)??;
+            wait_for(answer)??;
         }
         if at_end && bytes == 0 {
             self.let_go(store)?;
@@ -139,7 +139,7 @@ impl LogRewrite {
         let (answer, answered) = oneshot::channel();
         let log = self.log;
         store.submit_blocking(Command::LetGo { log, answer })?;
-        if !answered.blocking_recv().map_err(|_| WriteError::Closed)?? {
+        if !wait_for(answered)?? {
             tracing::warn!(
                 log,
                 "log cannot be rewritten: something in it cannot be read"

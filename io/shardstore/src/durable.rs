@@ -1,10 +1,10 @@
 //! The one way our programs write a small file: whole, durable, and never half of it.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use crate::disk::{self, File, Open};
 
 /// Permission bits of a file that only its owner may read.
 pub const MODE_PRIVATE: u32 = 0o600;
@@ -27,18 +27,14 @@ pub fn replace_with(
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(MODE_PRIVATE)
-        .open(&temporary)?;
-    let mut out = BufWriter::with_capacity(1 << 16, file);
+    let file = File::open(&temporary, Open::Truncate)?;
+    let mut out = BufWriter::with_capacity(1 << 16, file.sequential());
     fill(&mut out)?;
     out.into_inner()
         .map_err(io::IntoInnerError::into_error)?
+        .into_file()
         .sync_all()?;
-    rename(&temporary, path)?;
+    disk::rename(&temporary, path)?;
     sync_folder_of(path)
 }
 
@@ -48,16 +44,11 @@ pub fn replace_with(
 /// [`io::ErrorKind::AlreadyExists`] where the file is there, or what the file system answers.
 pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(MODE_PRIVATE)
-        .open(&temporary)?;
-    file.write_all(bytes)?;
+    let file = File::open(&temporary, Open::Truncate)?;
+    file.write_all_at(bytes, 0)?;
     file.sync_all()?;
-    let linked = std::fs::hard_link(&temporary, path);
-    std::fs::remove_file(&temporary)?;
+    let linked = disk::link(&temporary, path);
+    disk::remove(&temporary)?;
     linked?;
     sync_folder_of(path)
 }
@@ -67,11 +58,7 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Whatever the file system answers.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
+    disk::sync_folder(&disk::folder_of(path))
 }
 
 fn temporary_beside(path: &Path) -> io::Result<std::path::PathBuf> {
@@ -80,14 +67,6 @@ fn temporary_beside(path: &Path) -> io::Result<std::path::PathBuf> {
     temporary.push(name);
     temporary.push(".new");
     Ok(path.with_file_name(temporary))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the place that syncs file and folder around it"
-)]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::rename(from, to)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod checkpoint;
 mod compact;
 #[cfg(feature = "decoders")]
 pub mod decoders;
+pub mod disk;
 pub mod durable;
 mod index;
 mod log;

@@ -1,15 +1,13 @@
 //! The log files: their names, their 64-byte file header, and a bounded set of open ones.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::FallocateFlags;
 use sha2::{Digest, Sha256};
 
+use crate::disk::{self, Entry, File, Open};
 use crate::durable;
 use crate::record::{Location, Salt};
 
@@ -99,8 +97,7 @@ impl LogFiles {
     /// Numbers of the logs that exist, ascending.
     pub(crate) fn list(&self) -> Result<Vec<u32>, LogError> {
         let mut logs = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(LogError::List)? {
-            let name = entry.map_err(LogError::List)?.file_name();
+        for name in disk::list(&self.folder).map_err(LogError::List)? {
             let number = name.to_str().and_then(|name| name.strip_suffix(".log"));
             logs.extend(number.and_then(|number| number.parse::<u32>().ok()));
         }
@@ -111,19 +108,12 @@ impl LogFiles {
     /// Creates log `log`, durably, with nothing but its file header.
     pub(crate) fn create(&self, log: u32) -> Result<Arc<File>, LogError> {
         let path = self.path(log);
-        let created = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(durable::MODE_PRIVATE)
-            .open(&path)
-            .and_then(|file| {
-                file.write_all_at(&file_header(&self.salt, log), 0)?;
-                file.sync_all()?;
-                durable::sync_folder_of(&path)?;
-                Ok(Arc::new(file))
-            });
+        let created = File::open(&path, Open::Truncate).and_then(|file| {
+            file.write_all_at(&file_header(&self.salt, log), 0)?;
+            file.sync_all()?;
+            durable::sync_folder_of(&path)?;
+            Ok(Arc::new(file))
+        });
         let file = created.map_err(|source| LogError::Create { log, source })?;
         self.keep_open(log, &file);
         Ok(file)
@@ -134,10 +124,7 @@ impl LogFiles {
         if let Some(file) = self.used_again(log) {
             return Ok(file);
         }
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.path(log));
+        let opened = File::open(&self.path(log), Open::Write);
         let file = Arc::new(opened.map_err(|source| LogError::Open { log, source })?);
         self.keep_open(log, &file);
         Ok(file)
@@ -145,7 +132,7 @@ impl LogFiles {
 
     /// Length of log `log` in bytes, checked against the largest log.
     pub(crate) fn len(&self, log: u32) -> Result<u32, LogError> {
-        let bytes = self.metadata(log)?.len();
+        let bytes = self.entry(log)?.bytes;
         u32::try_from(bytes)
             .ok()
             .filter(|bytes| *bytes <= LOG_BYTES_MAX)
@@ -154,18 +141,18 @@ impl LogFiles {
 
     /// Bytes that log `log` takes on the disk.
     pub(crate) fn allocated(&self, log: u32) -> Result<u64, LogError> {
-        Ok(self.metadata(log)?.blocks() * 512)
+        Ok(self.entry(log)?.allocated_bytes)
     }
 
     /// Looked up without opening the log, so that those in use stay open.
-    fn metadata(&self, log: u32) -> Result<std::fs::Metadata, LogError> {
-        std::fs::metadata(self.path(log)).map_err(|source| LogError::Read { log, source })
+    fn entry(&self, log: u32) -> Result<Entry, LogError> {
+        disk::entry(&self.path(log)).map_err(|source| LogError::Read { log, source })
     }
 
     /// Deletes log `log`. Whoever is reading it keeps reading.
     pub(crate) fn delete(&self, log: u32) -> io::Result<()> {
         self.lock().retain(|(open, _)| *open != log);
-        std::fs::remove_file(self.path(log))?;
+        disk::remove(&self.path(log))?;
         durable::sync_folder_of(&self.path(log))
     }
 
@@ -173,12 +160,11 @@ impl LogFiles {
     /// system; returns how many bytes that were, 0 where it cannot be done.
     pub(crate) fn punch(&self, at: Location, len: u32) -> u64 {
         let (from, len) = (u64::from(at.offset), u64::from(len));
-        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if !self.punch_holes {
             return 0;
         }
         let Ok(file) = self.get(at.log) else { return 0 };
-        match rustix::fs::fallocate(&*file, mode, from, len) {
+        match file.punch(from, len) {
             Ok(()) => {
                 let blocks_end = (from + len) / BLOCK_BYTES * BLOCK_BYTES;
                 blocks_end.saturating_sub(from.next_multiple_of(BLOCK_BYTES))
@@ -242,7 +228,8 @@ fn file_header(salt: &Salt, log: u32) -> [u8; LOG_HEADER_LEN as usize] {
 /// The salt in a log's file header, for a store whose own file is lost.
 pub(crate) fn salt_in(path: &Path) -> Option<Salt> {
     let mut found = [0; LOG_HEADER_LEN as usize];
-    File::open(path).ok()?.read_exact_at(&mut found, 0).ok()?;
+    let file = File::open(path, Open::Read).ok()?;
+    file.read_exact_at(&mut found, 0).ok()?;
     let log = u32::from_le_bytes(found.get(8..12)?.try_into().ok()?);
     let salt: Salt = found.get(12..28)?.try_into().ok()?;
     (file_header(&salt, log) == found).then_some(salt)

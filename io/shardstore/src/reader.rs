@@ -1,13 +1,12 @@
 //! Reading a shard by ranges, straight from its log.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use erasure::hash_shard;
 use model::units::{ShardId, UnixMs};
 
+use crate::disk::File;
 use crate::log::LogError;
 use crate::record::{HEADER_LEN, Header, Location};
 
@@ -127,7 +126,7 @@ impl ShardReader {
     /// [`ReadError::Range`] beyond the shard's end.
     pub fn read_cached(&self, start: u32, out: &mut [u8]) -> Result<bool, ReadError> {
         let (offset, wanted) = (self.offset_of(start, out.len())?, out.len());
-        Ok(cached(&self.file, offset, out) == Some(wanted))
+        Ok(self.file.read_cached(out, offset) == Some(wanted))
     }
 
     /// Where byte `start` lies in the log, for a range of `len` bytes within the shard.
@@ -163,23 +162,4 @@ impl ShardReader {
             found => Err(VerifyError::Rotten { id: self.id, found }),
         }
     }
-}
-
-/// Bytes read without waiting; `None` where the system cannot say, or something is amiss.
-#[cfg(target_os = "linux")]
-fn cached(file: &File, offset: u64, out: &mut [u8]) -> Option<usize> {
-    let mut slices = [io::IoSliceMut::new(out)];
-    rustix::io::preadv2(
-        file,
-        &mut slices,
-        offset,
-        rustix::io::ReadWriteFlags::NOWAIT,
-    )
-    .ok()
-}
-
-/// Bytes read without waiting: elsewhere nobody can tell.
-#[cfg(not(target_os = "linux"))]
-const fn cached(_file: &File, _offset: u64, _out: &mut [u8]) -> Option<usize> {
-    None
 }

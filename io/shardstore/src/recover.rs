@@ -3,13 +3,12 @@
 //! never gives up a readable record because of an unreadable neighbour.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::checkpoint;
+use crate::disk::File;
 use crate::index::{Applied, Index};
 use crate::log::{LOG_HEADER_LEN, LogError, LogFiles};
 use crate::reader::ShardReader;

@@ -14,6 +14,7 @@ use model::codec::{Reader, Writer};
 use model::units::{ShardId, UnixMs};
 use sha2::{Digest, Sha256};
 
+use crate::disk;
 use crate::durable;
 use crate::index::Slot;
 use crate::reader::{ReadError, ShardReader, VerifyError};
@@ -242,12 +243,7 @@ impl Scrub {
     /// What the file in `folder` says; nothing where it does not hold.
     pub(crate) fn read(folder: &Path, salt: &Salt) -> Self {
         let path = folder.join(FILE_NAME);
-        let short = std::fs::metadata(&path).is_ok_and(|file| file.len() <= FILE_BYTES_MAX);
-        let bytes = if short {
-            std::fs::read(&path).ok()
-        } else {
-            None
-        };
+        let bytes = disk::read(&path, FILE_BYTES_MAX).ok();
         let Some((state, bad)) = bytes.and_then(|bytes| decode(&bytes, salt)) else {
             return Self::default();
         };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::disk;
 use crate::record::RECORD_HEADER_BYTES;
 
 /// Never filled, where the configuration says nothing else: 1 GiB or 1 % of the file system,
@@ -164,14 +165,14 @@ impl Space {
 
     /// Bytes available to us on the file system, and bytes to keep free there.
     fn file_system(&self) -> (u64, u64) {
-        let Ok(figures) = rustix::fs::statvfs(&self.folder) else {
+        let Ok(capacity) = disk::capacity(&self.folder) else {
             return (0, 0);
         };
-        let one_percent = figures.f_blocks * figures.f_frsize / KEEP_FREE_DIVISOR;
+        let one_percent = capacity.total_bytes / KEEP_FREE_DIVISOR;
         let keep_free = self
             .keep_free_bytes
             .unwrap_or(one_percent.max(KEEP_FREE_BYTES_MIN));
-        (figures.f_bavail * figures.f_frsize, keep_free)
+        (capacity.available_bytes, keep_free)
     }
 }
 

@@ -5,21 +5,20 @@ mod open;
 mod store_id;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use model::units::{BridgeId, OwnerTag, Serial, ShardId, ShardSize, ShardSizeError, UnixMs};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use open::{LOG_BYTES_MIN, LOGS_FOLDER, lock, salt_of, salt_told};
 pub use open::{OpenError, StoreConfig};
 pub use store_id::{ParseStoreIdError, StoreId};
 
+use crate::disk::{self, Lock};
 use crate::durable;
 use crate::index::{Holding, Index};
 use crate::log::{LOG_BYTES_MAX, LogError, LogFiles};
@@ -28,10 +27,7 @@ use crate::record::{Header, Kind, Location, RECORD_HEADER_BYTES, Salt};
 use crate::recover::{Recovery, recover};
 use crate::scrub::Scrub;
 use crate::space::{NoSpace, Reservation, Space, Usage};
-use crate::writer::{Command, PutError, WriteError, Writer};
-
-/// Most writes that wait for the writer thread; more wait with their callers.
-const WRITES_QUEUED_MAX: usize = 256;
+use crate::writer::{Command, Desk, PutError, WRITES_QUEUED_MAX, WriteError, Writer, wait_for};
 
 /// What identifies a record: the Bridge, and the serial of its PUT ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,16 +126,14 @@ pub(crate) struct Shared {
     /// The disk is gone: nothing more is written to its folder.
     abandoned: AtomicBool,
     /// Held as long as anything here lives.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// A Host's shards on disk. Cheap to share behind an [`Arc`]; closed when dropped.
 #[derive(Debug)]
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
-    /// `None` once closed.
-    commands: Option<mpsc::Sender<Command>>,
-    writer: Option<JoinHandle<()>>,
+    desk: Desk,
     recovery: Recovery,
 }
 
@@ -151,7 +145,7 @@ impl Store {
     /// single records is no error: see [`Store::recovery`].
     pub fn open(folder: &Path, config: StoreConfig) -> Result<Self, OpenError> {
         let logs = folder.join(LOGS_FOLDER);
-        std::fs::create_dir_all(&logs).map_err(|source| OpenError::Folder {
+        disk::create_folders(&logs).map_err(|source| OpenError::Folder {
             folder: folder.to_owned(),
             source,
         })?;
@@ -192,16 +186,9 @@ impl Store {
             _lock: lock,
         });
         let writer = Writer::new(Arc::clone(&shared), recovered.end)?;
-        let (commands, queue) = mpsc::channel(WRITES_QUEUED_MAX);
-        let thread = std::thread::Builder::new().name("shardstore".to_owned());
-        let writer = thread
-            .spawn(move || writer.run(queue))
-            .map_err(OpenError::Thread)?;
-        let (commands, writer) = (Some(commands), Some(writer));
         Ok(Self {
             shared,
-            commands,
-            writer,
+            desk: Desk::open(writer).map_err(OpenError::Thread)?,
             recovery: recovered.recovery,
         })
     }
@@ -228,12 +215,13 @@ impl Store {
     /// where the record could not be made durable, and then none of it stays.
     pub async fn put(&self, shard: NewShard, room: Reservation) -> Result<Stored, PutError> {
         let (answer, answered) = oneshot::channel();
-        self.submit(Command::Put {
-            shard,
-            room,
-            answer,
-        })
-        .await?;
+        self.desk
+            .submit(Command::Put {
+                shard,
+                room,
+                answer,
+            })
+            .await?;
         answered
             .await
             .unwrap_or(Err(PutError::Write(WriteError::Closed)))
@@ -267,7 +255,7 @@ impl Store {
                 answers.push(answered);
             }
             for answered in answers {
-                let was_here = answered.blocking_recv().map_err(|_| WriteError::Closed)??;
+                let was_here = wait_for(answered)??;
                 removed += u64::from(was_here);
             }
         }
@@ -402,16 +390,8 @@ impl Store {
         drop(self);
     }
 
-    async fn submit(&self, command: Command) -> Result<(), WriteError> {
-        let commands = self.commands.as_ref().ok_or(WriteError::Closed)?;
-        commands.send(command).await.map_err(|_| WriteError::Closed)
-    }
-
     pub(crate) fn submit_blocking(&self, command: Command) -> Result<(), WriteError> {
-        let commands = self.commands.as_ref().ok_or(WriteError::Closed)?;
-        commands
-            .blocking_send(command)
-            .map_err(|_| WriteError::Closed)
+        self.desk.submit_blocking(command)
     }
 
     async fn flag(
@@ -419,7 +399,7 @@ impl Store {
         command: impl FnOnce(oneshot::Sender<Result<bool, WriteError>>) -> Command,
     ) -> Result<bool, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.submit(command(answer)).await?;
+        self.desk.submit(command(answer)).await?;
         answered.await.unwrap_or(Err(WriteError::Closed))
     }
 
@@ -431,18 +411,8 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.commands = None;
-        if self.shared.is_abandoned() {
-            // A disk that has gone may keep its writer waiting for good.
-            self.writer = None;
-        }
-        if self
-            .writer
-            .take()
-            .is_some_and(|writer| writer.join().is_err())
-        {
-            tracing::error!("the writer thread panicked");
-        }
+        // A disk that has gone may keep its writer waiting for good.
+        self.desk.close(!self.shared.is_abandoned());
     }
 }
 
@@ -521,7 +491,7 @@ impl Shared {
             Err(error) => return Err(error.into()),
         };
         let mut bytes = [0; RECORD_HEADER_BYTES];
-        std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, u64::from(at.offset))
+        file.read_exact_at(&mut bytes, u64::from(at.offset))
             .map_err(|source| ReadError::Read { at, source })?;
         Ok(Header::decode(&self.salt, at, &bytes))
     }

@@ -6,11 +6,10 @@
 //! store is opened again and has looked at what is there.
 
 mod batch;
+mod desk;
 mod rewrite;
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -18,8 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use batch::{Answer, Batch, Staged, Waiting};
 pub(crate) use batch::{BATCH_BYTES_MAX, Command};
 pub use batch::{PutError, WriteError};
+pub(crate) use desk::{Desk, WRITES_QUEUED_MAX, wait_for};
 
 use crate::checkpoint::{self, CheckpointError};
+use crate::disk::File;
 use crate::index::{Applied, LogPins};
 use crate::log::{LOG_BYTES_MAX, LOG_HEADER_LEN, LogError};
 use crate::record::{HEADER_LEN, Header, Held, Kind, Location};
@@ -71,15 +72,25 @@ impl Writer {
     /// Serves commands until every sender is gone, then leaves a checkpoint.
     pub(crate) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         while let Some(first) = commands.blocking_recv() {
-            let mut batch = Batch::default();
-            self.stage(first, &mut batch);
-            while !batch.is_full() {
-                let Ok(next) = commands.try_recv() else { break };
-                self.stage(next, &mut batch);
-            }
-            self.flush(&mut batch);
-            self.reclaim();
+            self.serve(first, || commands.try_recv().ok());
         }
+        self.close();
+    }
+
+    /// Serves `first` and what else is waiting, as one batch if it fits.
+    fn serve(&mut self, first: Command, mut waiting: impl FnMut() -> Option<Command>) {
+        let mut batch = Batch::default();
+        self.stage(first, &mut batch);
+        while !batch.is_full() {
+            let Some(next) = waiting() else { break };
+            self.stage(next, &mut batch);
+        }
+        self.flush(&mut batch);
+        self.reclaim();
+    }
+
+    /// Leaves what makes the next start a fast one.
+    fn close(&self) {
         if self.shared.is_abandoned() {
             return;
         }

@@ -1,6 +1,6 @@
 //! On an operating system: tokio.
 
-pub use tokio::task::{JoinError, JoinHandle, JoinSet, spawn, spawn_blocking};
+pub use tokio::task::{JoinError, JoinHandle, JoinSet, spawn};
 pub use tokio_util::task::AbortOnDropHandle;
 
 /// Clocks and limits on waits.

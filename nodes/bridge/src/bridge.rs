@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use metastore::{HostRow, Store, StoreError, TxError};
 use model::units::{AccountId, UnixMs};
@@ -16,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::{Context, Policy};
+use crate::environment::Environment;
 use crate::healing::Healing;
 use crate::hosts::directory::Directory;
 use crate::keys::BridgeKeys;
+use crate::random::EntropyError;
 use crate::refusal::internal;
 use crate::throttle::Throttle;
 
@@ -43,6 +44,8 @@ pub struct BridgeConfig {
     pub behind_proxy: bool,
     /// Gives the text of `/metrics`.
     pub metrics: Option<runtime::Metrics>,
+    /// Where time and randomness come from.
+    pub environment: Arc<dyn Environment>,
 }
 
 /// A Bridge. A clone is another handle on the same one.
@@ -98,7 +101,7 @@ impl Bridge {
         let inner = Inner {
             store,
             keys: Arc::new(keys),
-            directory: Directory::new(config.policy.timing, rows, clock()),
+            directory: Directory::new(config.policy.timing, rows, config.environment.now()),
             config,
             dialer: Dialer::new(DialerLimits {
                 idle_max: 0,
@@ -135,7 +138,16 @@ impl Bridge {
     /// Now.
     #[must_use]
     pub fn now(&self) -> UnixMs {
-        clock()
+        self.inner.config.environment.now()
+    }
+
+    /// A generator with a fresh seed.
+    ///
+    /// # Errors
+    /// [`EntropyError`].
+    pub(crate) fn fresh_rng(&self) -> Result<ChaCha20Rng, EntropyError> {
+        let seed = self.inner.config.environment.seed()?;
+        Ok(ChaCha20Rng::from_seed(seed))
     }
 
     /// The store.
@@ -173,7 +185,7 @@ impl Bridge {
     /// generator is as predictable as the clock: questions are then guessed, nothing is forged.
     #[must_use]
     pub(crate) fn rng(&self) -> ChaCha20Rng {
-        crate::random::fresh().unwrap_or_else(|error| {
+        self.fresh_rng().unwrap_or_else(|error| {
             tracing::error!(%error, "drawing by the clock");
             ChaCha20Rng::seed_from_u64(self.now().0)
         })
@@ -251,7 +263,7 @@ impl Bridge {
             .acquire()
             .await
             .map_err(|_| internal())?;
-        tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tasks::spawn_blocking(work).await.map_err(|error| {
             tracing::error!(%error, "slow work failed");
             internal()
         })
@@ -284,12 +296,4 @@ async fn read_hosts(store: &Store) -> Result<Vec<HostRow>, TxError<StoreError>> 
         }
         hosts.extend(rows);
     }
-}
-
-/// The system's clock; the only place that looks at it.
-fn clock() -> UnixMs {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

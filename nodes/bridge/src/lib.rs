@@ -15,6 +15,7 @@ pub mod context;
 mod corrupt;
 pub mod delete;
 pub mod download;
+pub mod environment;
 pub mod events;
 pub mod healing;
 pub mod hosts;

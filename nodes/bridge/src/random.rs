@@ -13,7 +13,12 @@ pub struct EntropyError(#[source] getrandom::Error);
 /// # Errors
 /// [`EntropyError`].
 pub fn fresh() -> Result<ChaCha20Rng, EntropyError> {
+    Ok(ChaCha20Rng::from_seed(seed()?))
+}
+
+/// 32 bytes from the operating system.
+pub(crate) fn seed() -> Result<[u8; 32], EntropyError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(EntropyError)?;
-    Ok(ChaCha20Rng::from_seed(seed))
+    Ok(seed)
 }

@@ -74,10 +74,24 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: ServerConfig, stop: CancellationToken) -> Result<Self, StartError> {
-        let data = config.data;
-        let opened = tokio::task::spawn_blocking(move || open_files(&data)).await;
+        let data = config.data.clone();
+        let opened = tasks::spawn_blocking(move || open_files(&data)).await;
         let (keys, store) =
             opened.map_err(|error| StartError::Interrupted(io::Error::other(error)))??;
+        Self::over(keys, store, config, stop).await
+    }
+
+    /// As [`Self::start`], over keys and a store that are open already; the data folder is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn over(
+        keys: BridgeKeys,
+        store: Store,
+        config: ServerConfig,
+        stop: CancellationToken,
+    ) -> Result<Self, StartError> {
         let security = if config.tls {
             Security::Tls(Identity::new(&keys.signing)?)
         } else {
@@ -135,7 +149,7 @@ impl Server {
             tracing::error!(%error, "the workers failed");
         }
         // Dropping the last handle waits for writes that are queued.
-        if let Err(error) = tokio::task::spawn_blocking(move || drop(bridge)).await {
+        if let Err(error) = tasks::spawn_blocking(move || drop(bridge)).await {
             tracing::error!(%error, "the store could not be closed");
         }
     }

@@ -3,13 +3,13 @@
 //! Each worker is a loop that calls rules, a bounded round at a time, and pauses. A failure is
 //! logged and tried again after the pause; nothing here keeps state.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metastore::{HostLog, StoreError, Tx, TxError};
 use model::units::UnixMs;
 use model::wire::control::FromBridge;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::bridge::Bridge;
 use crate::delete::retention;
@@ -71,7 +71,7 @@ async fn keep_roster(bridge: Bridge) {
         let begun = Instant::now();
         let rebuilt = bridge.clone();
         let rebuild = move || rebuilt.directory().rebuild(rebuilt.now());
-        if let Err(error) = tokio::task::spawn_blocking(rebuild).await {
+        if let Err(error) = tasks::spawn_blocking(rebuild).await {
             tracing::error!(%error, "roster could not be rebuilt");
         }
         let roster = bridge.directory().roster();
@@ -80,6 +80,7 @@ async fn keep_roster(bridge: Bridge) {
         let pause = begun.elapsed() * ROSTER_SHARE;
         sleep(pause.clamp(ROSTER_PAUSE_MIN, ROSTER_PAUSE_MAX)).await;
         tokio::select! {
+            biased;
             () = bridge.directory().changed() => {}
             () = sleep(ROSTER_AGE_MAX) => {}
         }
@@ -97,6 +98,7 @@ async fn repeat<F: Future<Output = Result<(), TxError<StoreError>>>>(
             tracing::error!(worker, error = chain(&error), "round failed");
         }
         tokio::select! {
+            biased;
             () = sleep(period) => {}
             () = bridge.endings().notified(), if worker == EXPIRY => {}
             () = bridge.healing().wake.notified(), if worker == REPAIR => {}

@@ -293,6 +293,7 @@ impl Download<'_> {
         let mut future = std::pin::pin!(future);
         loop {
             tokio::select! {
+                biased;
                 value = &mut future => return Ok(value),
                 Some(done) = self.running.join_next() => self.note(done).await?,
             }

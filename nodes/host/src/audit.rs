@@ -13,7 +13,7 @@ use model::units::BridgeId;
 use model::wire::audit::{AuditAnswer, Challenge, Finding, Proof};
 use model::wire::{Base64, Signed, SignedError};
 use shardstore::{ReadError, RecordKey, RecordSeen, Seen, ShardReader};
-use tokio::task::spawn_blocking;
+use tasks::spawn_blocking;
 
 pub(crate) use chain::Chains;
 pub(crate) use owner::post_audit;

@@ -12,7 +12,7 @@ use model::wire::Signed;
 use model::wire::upkeep::Mark;
 use net::BridgeUrl;
 use serde::{Deserialize, Serialize};
-use shardstore::durable;
+use shardstore::{disk, durable};
 
 use crate::limits::MARK_WRITTEN_EVERY;
 
@@ -112,7 +112,7 @@ impl BridgePin {
     /// [`PinError`] where a file cannot be used.
     pub fn open_all(data: &Path, urls: &[&BridgeUrl]) -> Result<Vec<Self>, PinError> {
         let folder = data.join(FOLDER);
-        let made = std::fs::create_dir_all(&folder).and_then(|()| durable::sync_folder_of(&folder));
+        let made = disk::create_folders(&folder).and_then(|()| durable::sync_folder_of(&folder));
         made.map_err(|source| PinError::Write {
             path: folder.clone(),
             source,
@@ -247,10 +247,10 @@ fn take_over_the_one(data: &Path, folder: &Path, urls: &[&BridgeUrl]) -> Result<
     {
         known.url = Some(only.to_string());
     }
-    if !path_of(folder, known.bridge).exists() {
+    if !disk::exists(&path_of(folder, known.bridge)) {
         write(folder, &known)?;
     }
-    std::fs::remove_file(&old)
+    disk::remove(&old)
         .and_then(|()| durable::sync_folder_of(&old))
         .map_err(|source| PinError::Write { path: old, source })
 }
@@ -272,8 +272,8 @@ fn read_all(folder: &Path) -> Result<Vec<Known>, PinError> {
         source,
     };
     let mut known = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+    for name in disk::list(folder).map_err(unreadable)? {
+        let path = folder.join(name);
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
@@ -292,15 +292,10 @@ fn read(path: &Path) -> Result<Option<Known>, PinError> {
         path: path.to_owned(),
         source,
     };
-    match std::fs::metadata(path) {
+    let bytes = match disk::read(path, FILE_BYTES_MAX) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
-            return Err(unreadable(io::ErrorKind::FileTooLarge.into()));
-        }
-        Ok(_) => {}
-    }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
+        read => read.map_err(unreadable)?,
+    };
     serde_json::from_slice(&bytes)
         .map(Some)
         .map_err(|source| PinError::Damaged {

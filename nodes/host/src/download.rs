@@ -106,7 +106,7 @@ fn answer(body: Body, length: u32, proof: Option<(LeafRange, Vec<[u8; 32]>)>) ->
 
 async fn find(node: &Arc<Node>, bridge: BridgeId, id: ShardId) -> Result<ShardReader, Refusal> {
     let looking = Arc::clone(node);
-    let seen = tokio::task::spawn_blocking(move || looking.volumes.look_up(&bridge, &id)).await;
+    let seen = tasks::spawn_blocking(move || looking.volumes.look_up(&bridge, &id)).await;
     let (code, detail) = match seen {
         Ok(Seen::Here(shard)) => return Ok(shard),
         Ok(Seen::NotHere) => (ProblemCode::NotFound, format!("shard {id} is not here")),
@@ -171,7 +171,7 @@ impl Sending {
             return Ok(buffer.into_bytes());
         }
         let (shard, start) = (self.shard.clone(), self.next);
-        let bytes = tokio::task::spawn_blocking(move || {
+        let bytes = tasks::spawn_blocking(move || {
             shard
                 .read_at(start, buffer.fill(len))
                 .map(|()| buffer.into_bytes())

@@ -224,7 +224,7 @@ impl Host {
         }
         status::write_last(&node);
         // Closing the store waits for its writer thread.
-        tokio::task::spawn_blocking(move || drop(node)).await.ok();
+        tasks::spawn_blocking(move || drop(node)).await.ok();
     }
 }
 

@@ -7,7 +7,7 @@ use model::wire::Base64;
 use model::wire::limits::SERIALS_PER_INVENTORY_MAX;
 use model::wire::upkeep::{Holdings, Inventory};
 use shardstore::Presence;
-use tokio::task::spawn_blocking;
+use tasks::spawn_blocking;
 
 use crate::host::Node;
 

@@ -74,6 +74,7 @@ pub(crate) async fn keep_joined(
     loop {
         let mut session = Session::new(&node, &link, &dialer, &mut pin);
         let ended = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             ended = session.run() => ended,
         };
@@ -88,6 +89,7 @@ pub(crate) async fn keep_joined(
         let after = pause.wait();
         report(&link, &ended, after);
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = sleep(after) => {}
         }

@@ -88,7 +88,7 @@ pub(crate) async fn of(
             // Never closed; whoever waits holds one of the turns to send.
             let _turn = book.hashing.acquire().await;
             let (shard, buffer) = (shard.clone(), node.body_buffers.take(None));
-            let hashed = tokio::task::spawn_blocking(move || hash(&shard, buffer)).await;
+            let hashed = tasks::spawn_blocking(move || hash(&shard, buffer)).await;
             let hashes = hashed.map_err(|_| ProofError::Stopping)??;
             // Rot, or a shard that was deleted a moment ago: nothing to be proven.
             if proves_whole(&leaves, &id, &hashes) {
@@ -106,7 +106,7 @@ pub(crate) async fn of(
 /// Has the store read the shard again and remember whether it has rotted.
 pub(crate) async fn recheck(node: &Arc<Node>, id: ShardId) -> Result<(), ProofError> {
     let checking = Arc::clone(node);
-    let checked = tokio::task::spawn_blocking(move || checking.volumes.recheck(&id));
+    let checked = tasks::spawn_blocking(move || checking.volumes.recheck(&id));
     checked.await.map_err(|_| ProofError::Stopping)
 }
 

@@ -12,7 +12,7 @@ use model::wire::limits::{RETAIN_EXCEPT_MAX, SERIALS_PER_RETAIN_SET_MAX};
 use model::wire::upkeep::RetainSet;
 use model::wire::{Signed, SignedError};
 use shardstore::{RECORD_HEADER_BYTES, ReadError, RecordFound, Store};
-use tokio::task::spawn_blocking;
+use tasks::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge_pin::BridgePin;

@@ -342,12 +342,13 @@ pub(crate) async fn keep_written(node: Arc<Node>, stop: CancellationToken) {
             .is_none_or(|written| status.differs(written))
         {
             let (data, writing) = (node.config.settings().data.clone(), status.clone());
-            tokio::task::spawn_blocking(move || write(&data, &writing))
+            tasks::spawn_blocking(move || write(&data, &writing))
                 .await
                 .ok();
             written = Some(status);
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = sleep(STATUS_EVERY) => {}
             () = node.bridges.news.notified() => {}

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use model::units::{BridgeId, Serial, ShardId, UnixMs};
 use shardstore::{RECORD_HEADER_BYTES, RecordKey, RecordSeen, RemoveError, Volumes};
-use tokio::task::spawn_blocking;
+use tasks::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::Node;

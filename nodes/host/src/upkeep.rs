@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::units::UnixMs;
-use shardstore::{CompactError, LogRewrite, ReadError, Store};
-use tokio::task::spawn_blocking;
+use shardstore::{CompactError, LogRewrite, ReadError, ScrubProgress, Store};
+use tasks::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -61,16 +61,23 @@ pub(crate) async fn compact(node: Arc<Node>, stop: CancellationToken) {
 /// Whether a scrub of `store` lags behind the pace at which it is done after three quarters of
 /// `within`, so that every shard is read again in time.
 fn is_due(store: &Store, within: Duration, now: UnixMs) -> bool {
-    let (progress, usage) = (store.scrub_progress(), store.usage());
-    if usage.shards == 0 {
-        return false;
-    }
-    let Some(started) = progress.started else {
-        return true;
-    };
+    let usage = store.usage();
+    usage.shards > 0 && lags(store.scrub_progress(), usage.live_bytes, within, now)
+}
+
+fn lags(progress: ScrubProgress, live_bytes: u64, within: Duration, now: UnixMs) -> bool {
     let round_ms = (within.as_millis() * 3 / 4).max(1);
-    let passed_ms = u128::from(now.0.saturating_sub(started.0));
-    u128::from(progress.bytes) <= u128::from(usage.live_bytes) * passed_ms / round_ms
+    let since = |moment: UnixMs| u128::from(now.0.saturating_sub(moment.0));
+    let live_bytes = u128::from(live_bytes.max(1));
+    match (progress.started, progress.finished) {
+        (Some(started), _) => u128::from(progress.bytes) * round_ms <= live_bytes * since(started),
+        (None, None) => true,
+        // The last step of a round was due this much before the round's time was over.
+        (None, Some(finished)) => {
+            let last_step_bytes = (live_bytes - 1) % u128::from(SCRUB_STEP_BYTES) + 1;
+            since(finished) * live_bytes >= round_ms * last_step_bytes
+        }
+    }
 }
 
 /// Returns whether anything was read.
@@ -153,7 +160,48 @@ pub(crate) async fn give_way(node: &Node, stop: &CancellationToken) {
 /// `false` once `stop` is cancelled.
 pub(crate) async fn pause(stop: &CancellationToken, time: Duration) -> bool {
     tokio::select! {
+        biased;
         () = stop.cancelled() => false,
         () = sleep(time) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(4_000);
+
+    /// Seconds at which a step is due within two times `WITHIN`, where each reads what it may.
+    fn due(live_bytes: u64) -> Vec<u64> {
+        let (mut progress, mut due) = (ScrubProgress::default(), Vec::new());
+        for second in 1..2 * WITHIN.as_secs() {
+            let now = UnixMs(second * 1_000);
+            while lags(progress, live_bytes, WITHIN, now) {
+                due.push(second);
+                progress.started.get_or_insert(now);
+                progress.bytes += SCRUB_STEP_BYTES;
+                if progress.bytes >= live_bytes {
+                    progress = ScrubProgress {
+                        finished: Some(now),
+                        ..ScrubProgress::default()
+                    };
+                }
+                assert!(due.len() < 100, "it never rests");
+            }
+        }
+        due
+    }
+
+    #[test]
+    fn a_small_volume_rests_between_two_scrubs() {
+        assert_eq!(due(64), [1, 3_001, 6_001]);
+        assert_eq!(due(SCRUB_STEP_BYTES), [1, 3_001, 6_001]);
+        // Two steps, the second one small.
+        assert_eq!(
+            due(SCRUB_STEP_BYTES * 3 / 2),
+            [1, 2_001, 3_001, 5_001, 6_001]
+        );
+        assert_eq!(due(10 * SCRUB_STEP_BYTES)[..3], [1, 301, 601]);
     }
 }

@@ -13,7 +13,7 @@ use model::wire::Schedule;
 use model::wire::upkeep::LeaveWish;
 use serde::{Deserialize, Serialize};
 use shardstore::durable;
-use tokio::task::spawn_blocking;
+use tasks::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::Node;

@@ -12,10 +12,10 @@ use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::network::Tcp;
 use super::socket::Socket;
 use super::{pin, tls};
 use crate::endpoint::{BridgeUrl, Endpoint, Trust, UrlHost};
@@ -84,7 +84,7 @@ impl Connector {
 
     async fn secure(
         &self,
-        tcp: TcpStream,
+        tcp: Tcp,
         config: &Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Link, ConnectError> {
@@ -138,15 +138,17 @@ fn web_name(url: &BridgeUrl) -> Result<ServerName<'static>, ConnectError> {
 }
 
 /// Tries the addresses in order, each with a head start; the first connection wins.
-async fn connect_first(addrs: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
+async fn connect_first(addrs: &[SocketAddr]) -> Result<Tcp, ConnectError> {
     let mut waiting = addrs.iter().take(ADDRS_MAX).copied();
     let Some(first) = waiting.next() else {
         return Err(ConnectError::NoAddress);
     };
-    let mut attempts = FuturesUnordered::from_iter([TcpStream::connect(first)]);
+    let mut attempts = FuturesUnordered::from_iter([Tcp::connect(first)]);
     let mut tried = 1;
     loop {
         let next = tokio::select! {
+            // An attempt that has ended counts more than the start of another one.
+            biased;
             Some(outcome) = attempts.next() => match outcome {
                 Ok(tcp) => {
                     tune_dialled(&tcp);
@@ -163,16 +165,16 @@ async fn connect_first(addrs: &[SocketAddr]) -> Result<TcpStream, ConnectError> 
                 None => continue,
             },
         };
-        attempts.push(TcpStream::connect(next));
+        attempts.push(Tcp::connect(next));
         tried += 1;
     }
 }
 
 /// Socket options of a connection that this side opened.
-fn tune_dialled(tcp: &TcpStream) {
+fn tune_dialled(tcp: &Tcp) {
     tune(tcp);
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
+    if let Tcp::System(tcp) = tcp {
         let socket = socket2::SockRef::from(tcp);
         let tuned = socket
             .set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
@@ -184,14 +186,16 @@ fn tune_dialled(tcp: &TcpStream) {
 }
 
 /// Socket options of every connection, either side.
-pub(crate) fn tune(tcp: &TcpStream) {
-    if let Err(error) = tcp.set_nodelay(true) {
+pub(crate) fn tune(tcp: &Tcp) {
+    if let Tcp::System(tcp) = tcp
+        && let Err(error) = tcp.set_nodelay(true)
+    {
         tracing::debug!(%error, "socket option refused");
     }
 }
 
 /// Ciphertext is taken from the socket in larger pieces than the 4 KiB rustls asks for.
-pub(crate) fn buffered(tcp: TcpStream) -> BufReader<Socket> {
+pub(crate) fn buffered(tcp: Tcp) -> BufReader<Socket> {
     BufReader::with_capacity(tls::TLS_READ_BYTES, Socket::new(tcp))
 }
 

@@ -19,7 +19,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use model::wire::limits::{HEAD_BYTES_MAX, TRANSFER_RATE_MIN};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -30,12 +29,10 @@ use super::door::{Admission, Door};
 use super::identity::Identity;
 use super::inbound::Inbound;
 use super::meter::{Meter, Pace};
+use super::network::{Listening, Tcp};
 use super::pool::HTTP_BUFFER_BYTES;
 use super::socket::Socket;
 use super::tls;
-
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
 
 /// Pause after the system refused to accept, when it is out of file handles say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -106,7 +103,7 @@ pub enum BindError {
 /// An address that is listened on.
 #[derive(Debug)]
 pub struct Listener {
-    tcp: TcpListener,
+    tcp: Listening,
     addr: SocketAddr,
     security: Security,
     limits: ServeLimits,
@@ -125,7 +122,7 @@ impl Listener {
         if matches!(security, Security::PlainLoopback) && !addr.ip().is_loopback() {
             return Err(BindError::PlainBeyondLoopback { addr });
         }
-        let (tcp, addr) = listen(addr).map_err(|source| BindError::Bind { addr, source })?;
+        let (tcp, addr) = Listening::on(addr).map_err(|source| BindError::Bind { addr, source })?;
         Ok(Self {
             tcp,
             addr,
@@ -168,6 +165,7 @@ impl Listener {
         let house = Arc::new(house);
         loop {
             let accepted = tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 accepted = tcp.accept() => accepted,
             };
@@ -195,20 +193,6 @@ impl Listener {
     }
 }
 
-fn listen(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let socket = if addr.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    let tcp = socket.listen(BACKLOG)?;
-    let addr = tcp.local_addr()?;
-    Ok((tcp, addr))
-}
-
 /// What every connection of a listener shares.
 struct House {
     door: Door,
@@ -223,7 +207,7 @@ struct House {
 }
 
 impl House {
-    fn receive(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) {
+    fn receive(self: Arc<Self>, tcp: Tcp, peer: SocketAddr) {
         let admission = match self.door.admit(peer.ip()) {
             Ok(admission) => admission,
             Err(reason) => {
@@ -235,13 +219,14 @@ impl House {
         let house = Arc::clone(&self);
         self.tasks.spawn(async move {
             tokio::select! {
+                biased;
                 () = house.cut.cancelled() => {}
                 () = house.attend(tcp, peer, admission) => {}
             }
         });
     }
 
-    async fn attend(&self, tcp: TcpStream, peer: SocketAddr, admission: Admission) {
+    async fn attend(&self, tcp: Tcp, peer: SocketAddr, admission: Admission) {
         let link = match &self.tls {
             None => Link::Plain(Socket::new(tcp)),
             Some(tls) => match timeout(self.limits.handshake_within, secure(tls, tcp)).await {
@@ -268,11 +253,14 @@ impl House {
                 .with_upgrades()
         );
         let served = tokio::select! {
-            served = connection.as_mut() => served,
+            biased;
+            // Whether it is to stop is looked up first: a connection that is never idle would
+            // otherwise not hear of it.
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                connection.as_mut().await
             }
+            served = connection.as_mut() => served,
         };
         if let Err(error) = served {
             tracing::debug!(%error, "connection ended");
@@ -299,7 +287,7 @@ impl House {
     }
 }
 
-async fn secure(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<Link> {
+async fn secure(acceptor: &TlsAcceptor, tcp: Tcp) -> io::Result<Link> {
     let stream = acceptor
         .accept_with(buffered(tcp), |session| {
             session.set_buffer_limit(Some(tls::TLS_BUFFER_BYTES));

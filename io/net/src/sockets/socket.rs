@@ -5,19 +5,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::network::Tcp;
 use crate::sent::Sent;
 
 /// A socket that says what it took.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    tcp: TcpStream,
+    tcp: Tcp,
     sent: Sent,
 }
 
 impl Socket {
-    pub(crate) fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: Tcp) -> Self {
         let sent = Sent::new();
         Self { tcp, sent }
     }

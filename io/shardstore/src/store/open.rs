@@ -1,12 +1,9 @@
 //! What opening a store needs: its configuration, its lock, its salt, and what can go wrong.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
-
+use crate::disk::{self, Lock};
 use crate::durable;
 use crate::log::{self, LOG_BYTES_MAX, LogError, LogFiles};
 use crate::record::Salt;
@@ -17,6 +14,8 @@ pub(super) const LOG_BYTES_MIN: u32 = 1 << 21;
 /// Folder of the logs in a store's folder.
 pub(super) const LOGS_FOLDER: &str = "logs";
 const FORMAT_FILE: &str = "format";
+/// The magic and the salt are less; a longer file is none of ours.
+const FORMAT_BYTES_MAX: u64 = 4_096;
 const FORMAT_MAGIC: [u8; 8] = *b"XCSS\x01\0\0\0";
 
 /// How a store is kept.
@@ -87,21 +86,11 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
-pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
-    let mut options = OpenOptions::new();
-    let options = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(durable::MODE_PRIVATE);
-    let file = options.open(folder.join("lock")).map_err(OpenError::Lock)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked {
-            folder: folder.to_owned(),
-        }),
-        Err(error) => Err(OpenError::Lock(error.into())),
-    }
+pub(super) fn lock(folder: &Path) -> Result<Lock, OpenError> {
+    let lock = Lock::take(&folder.join("lock")).map_err(OpenError::Lock)?;
+    lock.ok_or_else(|| OpenError::Locked {
+        folder: folder.to_owned(),
+    })
 }
 
 /// The store's salt: from its format file, else from any log, else fresh for a new store.
@@ -115,7 +104,7 @@ pub(super) fn salt_of(folder: &Path, logs: &Path) -> Result<Salt, OpenError> {
             .list()?
             .is_empty() =>
         {
-            fresh()?
+            disk::salt().map_err(OpenError::Format)?
         }
         None => {
             return Err(OpenError::UnknownFormat {
@@ -125,13 +114,6 @@ pub(super) fn salt_of(folder: &Path, logs: &Path) -> Result<Salt, OpenError> {
     };
     let content = [&FORMAT_MAGIC[..], &salt].concat();
     durable::replace(&folder.join(FORMAT_FILE), &content).map_err(OpenError::Format)?;
-    Ok(salt)
-}
-
-fn fresh() -> Result<Salt, OpenError> {
-    let mut salt = Salt::default();
-    getrandom::fill(&mut salt)
-        .map_err(|error| OpenError::Format(io::Error::other(error.to_string())))?;
     Ok(salt)
 }
 
@@ -153,7 +135,7 @@ fn salt_in_logs(logs: &Path) -> Result<Option<Salt>, LogError> {
 
 /// What the format file in `folder` says; `None` where there is none, or none of ours.
 pub(super) fn salt_told(folder: &Path) -> io::Result<Option<Salt>> {
-    match std::fs::read(folder.join(FORMAT_FILE)) {
+    match disk::read(&folder.join(FORMAT_FILE), FORMAT_BYTES_MAX) {
         Ok(bytes) => Ok(bytes
             .strip_prefix(&FORMAT_MAGIC)
             .and_then(|salt| salt.try_into().ok())),

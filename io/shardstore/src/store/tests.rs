@@ -3,7 +3,6 @@
 
 use std::fs::OpenOptions;
 use std::future::Future;
-use std::os::unix::fs::FileExt;
 
 use model::crypto::hash_shard;
 use proptest::prelude::*;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk;
 use crate::durable;
 use crate::store::StoreId;
 
@@ -64,13 +65,7 @@ struct File {
 /// Reads what is known in the folder `memory`.
 pub(super) fn read(memory: &Path) -> Result<Vec<KnownVolume>, KnownError> {
     let path = memory.join(FILE_NAME);
-    let bytes = std::fs::metadata(&path).and_then(|metadata| {
-        if metadata.len() > FILE_BYTES_MAX {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        std::fs::read(&path)
-    });
-    match bytes {
+    match disk::read(&path, FILE_BYTES_MAX) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(|file: File| file.volumes)
             .map_err(|source| KnownError::Damaged { path, source }),

@@ -8,6 +8,7 @@ use super::known::{self, KnownError, KnownVolume};
 use super::pending::{Pending, PendingError};
 use super::state::{self, Volume};
 use super::{TURNS, Volumes};
+use crate::disk;
 use crate::store::{OpenError, Store, StoreConfig, StoreId};
 
 /// A volume as it is configured.
@@ -155,7 +156,7 @@ fn plan(wanted: &[VolumeConfig], remembered: &[KnownVolume]) -> Result<Vec<Plan>
                 id: before.id,
                 reason: "it is not in its folder; is the disk mounted?",
             },
-            (None, None) if config.create_folder || folder.is_dir() => Plan::Create,
+            (None, None) if config.create_folder || disk::is_folder(folder) => Plan::Create,
             (None, None) => {
                 return Err(VolumesError::NoFolder {
                     folder: folder.clone(),
@@ -191,6 +192,12 @@ fn open_all(
     plans: Vec<Plan>,
     pending: &Pending,
 ) -> Result<Vec<Volume>, VolumesError> {
+    if tasks::is_inline() {
+        let each = wanted.into_iter().zip(plans);
+        return each
+            .map(|(config, plan)| open_one(config, &plan, pending))
+            .collect();
+    }
     std::thread::scope(|scope| {
         let threads: Vec<_> = wanted
             .into_iter()

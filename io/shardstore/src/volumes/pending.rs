@@ -1,13 +1,12 @@
 //! Deletes for volumes that are away: noted durably, and carried out when they come back.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use model::units::{BridgeId, Serial};
 use sha2::{Digest, Sha256};
 
+use crate::disk::{self, File, Open};
 use crate::durable;
 use crate::store::{Store, StoreId};
 use crate::writer::WriteError;
@@ -69,7 +68,7 @@ impl Pending {
             path: path.clone(),
             source,
         };
-        let (mut file, entries) = self.open(&path).map_err(failed)?;
+        let (file, entries) = self.open(&path).map_err(failed)?;
         if entries + serials.len() as u64 > ENTRIES_MAX {
             return Err(PendingError::TooMany { volume });
         }
@@ -77,8 +76,7 @@ impl Pending {
             .iter()
             .flat_map(|serial| entry(bridge, *serial))
             .collect();
-        file.seek(SeekFrom::Start(entries * ENTRY_BYTES as u64))
-            .and_then(|_| file.write_all(&bytes))
+        file.write_all_at(&bytes, entries * ENTRY_BYTES as u64)
             .and_then(|()| file.sync_all())
             .and_then(|()| durable::sync_folder_of(&path))
             .map_err(failed)
@@ -91,7 +89,7 @@ impl Pending {
             path: path.clone(),
             source,
         };
-        let bytes = match std::fs::read(&path) {
+        let bytes = match disk::read(&path, ENTRIES_MAX * ENTRY_BYTES as u64) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed(error)),
@@ -110,7 +108,7 @@ impl Pending {
     /// Forgets the notes for `volume`.
     pub(super) fn forget(&self, volume: StoreId) -> io::Result<()> {
         let path = self.path(volume);
-        match std::fs::remove_file(&path) {
+        match disk::remove(&path) {
             Ok(()) => durable::sync_folder_of(&path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -119,14 +117,12 @@ impl Pending {
 
     /// The file, and how many whole entries it has.
     fn open(&self, path: &Path) -> io::Result<(File, u64)> {
-        if !self.folder.exists() {
-            std::fs::create_dir_all(&self.folder)?;
+        if !disk::exists(&self.folder) {
+            disk::create_folders(&self.folder)?;
             durable::sync_folder_of(&self.folder)?;
         }
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(false);
-        let file = options.mode(durable::MODE_PRIVATE).open(path)?;
-        let entries = file.metadata()?.len() / ENTRY_BYTES as u64;
+        let file = File::open(path, Open::Create)?;
+        let entries = file.len()? / ENTRY_BYTES as u64;
         Ok((file, entries))
     }
 

@@ -1,12 +1,11 @@
 //! One volume: there with its store, or away with a reason.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use super::pending::Pending;
+use crate::disk::{self, File, Open};
 use crate::scrub::ScrubProgress;
 use crate::space::Usage;
 use crate::store::{Store, StoreConfig, StoreId};
@@ -176,11 +175,11 @@ impl Volume {
     /// Whether a file in its folder can be made durable.
     pub(super) fn takes_writes(&self) -> bool {
         let path = self.folder.join(PROBE_FILE);
-        let written = File::create(&path).and_then(|mut file| {
-            file.write_all(b"probe")?;
+        let written = File::open(&path, Open::Truncate).and_then(|file| {
+            file.write_all_at(b"probe", 0)?;
             file.sync_all()
         });
-        let removed = std::fs::remove_file(&path);
+        let removed = disk::remove(&path);
         written.and(removed).is_ok()
     }
 

@@ -16,7 +16,7 @@ use super::{Answer, ApiError, problem};
 use crate::account::{devices, session, sign_up, usage};
 use crate::bridge::Bridge;
 use crate::delete::purge;
-use crate::{random, report};
+use crate::report;
 
 pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
     OpenApiRouter::new()
@@ -73,7 +73,7 @@ pub(crate) async fn sign_in(
 ) -> Answer<Json<Session>> {
     admit(&bridge, peer)?;
     let signed: SignedSignIn = json(&bridge, request, STRANGER_BYTES_MAX).await?;
-    let (context, mut rng) = (bridge.context(), random::fresh()?);
+    let (context, mut rng) = (bridge.context(), bridge.fresh_rng()?);
     let session = bridge
         .store()
         .write(move |tx| session::sign_in(tx, &context, &mut rng, &signed))

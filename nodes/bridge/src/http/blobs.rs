@@ -14,7 +14,6 @@ use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
 use crate::delete::sparse;
 use crate::download::layout::{self, Purpose};
-use crate::random;
 
 pub(super) fn endpoints() -> OpenApiRouter<Bridge> {
     OpenApiRouter::new()
@@ -84,7 +83,7 @@ pub(crate) async fn layout(
             return Err(ApiError::new(ProblemCode::BadRequest, detail));
         }
     };
-    let (context, account, mut rng) = (bridge.context(), owner.account, random::fresh()?);
+    let (context, account, mut rng) = (bridge.context(), owner.account, bridge.fresh_rng()?);
     let places = bridge
         .store()
         .read(move |tx| layout::places(tx, &account, &blob, first, limit))

@@ -15,7 +15,6 @@ use super::volumes::commit_root;
 use super::{Answer, ApiError, problem};
 use crate::bridge::Bridge;
 use crate::context::Context;
-use crate::random;
 use crate::upload::record::OpenUpload;
 use crate::upload::slots::{PlannedPage, SlotCursor, SlotsError};
 use crate::upload::tickets;
@@ -46,7 +45,7 @@ pub(crate) async fn plan(
     request: Request,
 ) -> Answer<Json<Plan>> {
     let request: UploadRequest = json(&bridge, request, STRANGER_BYTES_MAX).await?;
-    let (context, account, mut rng) = (bridge.context(), owner.account, random::fresh()?);
+    let (context, account, mut rng) = (bridge.context(), owner.account, bridge.fresh_rng()?);
     let rule = context.clone();
     let planned = bridge
         .store()
@@ -86,7 +85,7 @@ pub(crate) async fn slots(
         .next()
         .unwrap_or("0.0");
     let cursor = SlotCursor::parse(cursor).map_err(SlotsError::from)?;
-    let (context, account, mut rng) = (bridge.context(), owner.account, random::fresh()?);
+    let (context, account, mut rng) = (bridge.context(), owner.account, bridge.fresh_rng()?);
     let rule = context.clone();
     let (open, page) = bridge
         .store()
@@ -153,7 +152,7 @@ pub(crate) async fn more(
 ) -> Answer<Json<More>> {
     let upload: UploadId = id(&upload)?;
     let request: MoreRequest = json(&bridge, request, STRANGER_BYTES_MAX).await?;
-    let (context, account, mut rng) = (bridge.context(), owner.account, random::fresh()?);
+    let (context, account, mut rng) = (bridge.context(), owner.account, bridge.fresh_rng()?);
     let rule = context.clone();
     let spares = bridge
         .store()

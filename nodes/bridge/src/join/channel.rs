@@ -125,7 +125,7 @@ async fn welcome(
     peer: IpAddr,
 ) -> Result<Welcomed, ChannelEnd> {
     let mut nonce = [0; 32];
-    let mut rng = crate::random::fresh().map_err(ChannelEnd::Entropy)?;
+    let mut rng = bridge.fresh_rng().map_err(ChannelEnd::Entropy)?;
     rand_core::Rng::fill_bytes(&mut rng, &mut nonce);
     let nonce = data_encoding::HEXLOWER.encode(&nonce);
     let id = bridge.keys().id;
@@ -206,7 +206,7 @@ async fn judge(
             },
         )
     };
-    let checked = tokio::task::spawn_blocking(check).await;
+    let checked = tasks::spawn_blocking(check).await;
     checked.unwrap_or(Err(HelloError::Store(metastore::StoreError::Panicked)))
 }
 
@@ -243,14 +243,18 @@ impl Session<'_> {
             if let Err(end) = outcome {
                 return end;
             }
+            let ended = self.ended(silent_from);
             outcome = tokio::select! {
-                end = self.ended(silent_from) => Err(end),
+                // A Host that sends without end is cut by `take`, so its messages cannot keep what
+                // comes below from its turn; and whoever sent something was not silent.
+                biased;
+                () = self.orders.notified() => self.send_queued().await,
+                Some(message) = self.outbox.recv() => send(&mut self.socket, &message).await,
                 message = receive(&mut self.socket) => {
                     silent_from = Instant::now();
                     self.take(message).await
                 }
-                () = self.orders.notified() => self.send_queued().await,
-                Some(message) = self.outbox.recv() => send(&mut self.socket, &message).await,
+                end = ended => Err(end),
                 reached = &mut reaching => {
                     failures = if reached.is_ok() { 0 } else { failures + 1 };
                     reaching = self.reach_after(pause(failures));
@@ -266,6 +270,7 @@ impl Session<'_> {
         let silence_max = self.bridge.policy().timing.silence_max();
         async move {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => ChannelEnd::Stopping,
                 () = replaced.cancelled() => ChannelEnd::Replaced,
                 () = sleep_until(silent_from + silence_max) => ChannelEnd::Silent,

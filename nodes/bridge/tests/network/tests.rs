@@ -41,6 +41,7 @@ impl Running {
             policy,
             behind_proxy: false,
             metrics: None,
+            environment: std::sync::Arc::new(bridge::environment::SystemEnvironment),
         };
         let config = ServerConfig {
             data: data.to_path_buf(),

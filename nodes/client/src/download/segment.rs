@@ -178,6 +178,7 @@ impl<'a> Fetching<'a> {
                 at.saturating_duration_since(Instant::now())
             });
             tokio::select! {
+                biased;
                 Some((index, got)) = self.gets.next() => self.note(index, got),
                 () = sleep(look.min(LOOK_AGAIN)) => self.mark_late(),
             }

@@ -296,6 +296,8 @@ impl Committing<'_, '_> {
         let (committer, mut commits, mut ended) = (self.committer, FuturesOrdered::new(), false);
         while !ended || !commits.is_empty() {
             tokio::select! {
+                // Those who come do not starve those under way: there are never many.
+                biased;
                 batch = stored.recv(), if !ended && commits.len() < COMMITS_MAX => match batch {
                     Some(batch) => {
                         let (wanted, share) = self.take(batch);

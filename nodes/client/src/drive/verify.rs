@@ -170,6 +170,7 @@ impl Drive {
                 return Ok(());
             }
             let event = tokio::select! {
+                biased;
                 event = events.recv() => event.ok_or(VerifyError::Interrupted)?,
                 Some(ended) = running.join_next() => {
                     ended.map_err(|_| VerifyError::Interrupted)?;

@@ -1,10 +1,11 @@
 //! When a shard is late, and when its segment is good enough without it.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::formats::shape::Class;
 use tasks::time::{Instant, sleep_until};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// A Host that is known to be slow or away is waited for at least this long.
 const AVOIDED_MIN: Duration = Duration::from_secs(1);
@@ -28,13 +29,10 @@ pub(super) struct Pace {
     pub(super) began: Instant,
     n: usize,
     needed: usize,
-    times: watch::Sender<Times>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Times {
     /// How long each stored shard took, so also sorted.
-    stored: Vec<Duration>,
+    stored: Mutex<Vec<Duration>>,
+    /// Rings with each of them. No watch channel: that one wakes in random order.
+    news: Notify,
 }
 
 impl Pace {
@@ -43,14 +41,15 @@ impl Pace {
             began: Instant::now(),
             n: usize::from(class.n()),
             needed: usize::from(shards_needed(class)),
-            times: watch::Sender::default(),
+            stored: Mutex::default(),
+            news: Notify::new(),
         }
     }
 
     pub(super) fn settled(&self, is_stored: bool) {
         if is_stored {
-            self.times
-                .send_modify(|times| times.stored.push(self.began.elapsed()));
+            self.stored().push(self.began.elapsed());
+            self.news.notify_waiters();
         }
     }
 
@@ -76,11 +75,23 @@ impl Pace {
 
     /// The median once `enough` shards are stored.
     async fn median_of(&self, enough: usize) -> Duration {
-        let mut times = self.times.subscribe();
-        let enough = times.wait_for(|times| times.stored.len() >= enough).await;
-        // The sender lives as long as `self`, so this never ends without a median.
-        let stored = enough.map(|times| times.stored.clone()).unwrap_or_default();
-        stored.get(stored.len() / 2).copied().unwrap_or_default()
+        loop {
+            let news = self.news.notified();
+            if let Some(median) = self.median_if(enough) {
+                return median;
+            }
+            news.await;
+        }
+    }
+
+    fn median_if(&self, enough: usize) -> Option<Duration> {
+        let stored = self.stored();
+        let median = stored.get(stored.len() / 2).copied().unwrap_or_default();
+        (stored.len() >= enough).then_some(median)
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Vec<Duration>> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

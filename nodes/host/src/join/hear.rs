@@ -7,7 +7,7 @@ use model::wire::control::{FromBridge, FromHost, Order};
 use model::wire::upkeep::{HostEvent, Mark};
 use model::wire::{HEALS, Signed};
 use net::ChannelWriter;
-use tokio::task::spawn_blocking;
+use tasks::spawn_blocking;
 
 use super::JoinError;
 use super::session::{Session, say};

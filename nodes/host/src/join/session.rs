@@ -198,20 +198,22 @@ impl<'a> Session<'a> {
         loop {
             let look_at = Instant::now() + SCHEDULE_LOOK;
             let is_beat_due = tokio::select! {
-                message = next(reader, ORDERS_WITHIN) => {
-                    self.hear(message?, &mut work, writer).await?;
-                    false
+                // What comes without end stands last: it must not keep the Host from being heard.
+                biased;
+                () = sleep_until(heartbeat_at) => true,
+                Ok(()) = wishes.changed() => {
+                    self.tell_leave(welcome.bridge, writer).await?;
+                    true
                 }
+                () = sleep_until(look_at) => false,
                 Some(answer) = answers.recv() => {
                     say(writer, &answer).await?;
                     false
                 }
                 () = work.reap() => false,
-                () = sleep_until(look_at) => false,
-                () = sleep_until(heartbeat_at) => true,
-                Ok(()) = wishes.changed() => {
-                    self.tell_leave(welcome.bridge, writer).await?;
-                    true
+                message = next(reader, ORDERS_WITHIN) => {
+                    self.hear(message?, &mut work, writer).await?;
+                    false
                 }
             };
             if is_beat_due || self.node.is_paused() != paused {

@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use model::units::ShardId;
 use model::wire::ProblemCode;
 use model::wire::repair::RepairSource;
-use tokio::task::spawn_blocking;
+use tasks::spawn_blocking;
 
 use super::Repair;
 use crate::buffers::Buffer;

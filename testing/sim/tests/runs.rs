@@ -1,0 +1,61 @@
+//! Runs are repeatable, go well, and notice what is broken on purpose.
+
+use sim::{Plan, Sabotage, run, run_seed};
+
+/// Seeds that are run with every test run; `cargo xtask sim` runs as many as one likes.
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=16;
+
+#[test]
+fn everything_holds() {
+    let half = |odd: u64| {
+        let seeds = SEEDS.filter(move |seed| seed % 2 == odd);
+        let failed = seeds.map(run_seed).filter(|report| !report.is_good());
+        failed
+            .map(|report| (report.seed, report.violations))
+            .collect::<Vec<_>>()
+    };
+    let (mut failed, others) = std::thread::scope(|scope| {
+        let others = scope.spawn(|| half(1));
+        (half(0), others.join().unwrap())
+    });
+    failed.extend(others);
+    assert!(failed.is_empty(), "cargo xtask sim --seed …: {failed:#?}");
+}
+
+#[test]
+fn a_seed_is_one_run_and_another_seed_another() {
+    let (first, second, other) = (run_seed(3), run_seed(3), run_seed(5));
+    assert_eq!(first.trace, second.trace);
+    assert_eq!(first.hash, second.hash);
+    assert_ne!(first.hash, other.hash);
+}
+
+#[test]
+fn disks_that_lie_are_noticed() {
+    let report = run(&Plan::of(2).sabotaged(Sabotage::DisksLie));
+    let lost = report.violations.iter();
+    let lost = lost.filter(|violation| violation.contains("is not there"));
+    assert!(lost.count() > 0, "{:?}", report.violations);
+}
+
+#[test]
+fn a_bridge_that_forgot_is_noticed() {
+    let report = run(&Plan::of(2).sabotaged(Sabotage::OldBackup));
+    let forked = |violation: &String| violation.contains("does not descend from root");
+    assert!(
+        report.violations.iter().any(forked),
+        "{:?}",
+        report.violations
+    );
+}
+
+#[test]
+fn files_that_cannot_be_had_are_noticed() {
+    let report = run(&Plan::of(2).sabotaged(Sabotage::TooManyGone));
+    let fails = |violation: &String| violation.contains("fails in the end: Unavailable");
+    assert!(
+        report.violations.iter().any(fails),
+        "{:?}",
+        report.violations
+    );
+}
