@@ -178,7 +178,11 @@ impl BridgeLink {
 
     /// The Bridge was told a wish of this time.
     pub(crate) fn told_leave(&self, at: UnixMs) {
-        self.leave_told.store(at.0, Ordering::Relaxed);
+        let before = self.leave_told.swap(at.0, Ordering::Relaxed);
+        if before != at.0 {
+            // What it said was about another wish.
+            *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         self.news.notify_one();
     }
 

@@ -87,7 +87,8 @@ fn is_done(node: &Node, asked: &LeaveAsked) -> bool {
     let mut links = node.bridges.all().iter().peekable();
     let says_so = |bridge: BridgeId, wish| {
         let link = node.bridges.of(&bridge);
-        let progress = link.and_then(|link| link.leaving());
+        let told = link.filter(|link| link.leave_told() == asked.at);
+        let progress = told.and_then(|link| link.leaving());
         progress.is_some_and(|progress| progress.done && progress.wish == wish)
     };
     links.peek().is_some()
@@ -168,8 +169,9 @@ fn excess_bytes(node: &Node) -> u64 {
     let volumes = node.volumes.status().into_iter();
     let there = volumes.filter(|volume| !matches!(volume.state, VolumeState::Away { .. }));
     let excess = there.map(|volume| {
+        // What is dead goes by itself, at once or when its log is rewritten.
         let usage = volume.usage;
-        (usage.live_bytes + usage.overhead_bytes).saturating_sub(usage.space_bytes)
+        usage.live_bytes.saturating_sub(usage.space_bytes)
     });
     excess.sum()
 }

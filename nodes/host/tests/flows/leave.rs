@@ -65,7 +65,15 @@ async fn leaving_is_told_followed_and_told_again_after_a_restart() {
     let told = bridge.leave(id).await;
     assert_eq!((told.wish, told.at), (LeaveWish::Stay, stays));
     bridge.beat(|state| state.free_bytes > 0).await;
+
+    // What was said of the first wish says nothing of the next one like it.
+    let again = ask(data.path(), LeaveWish::All);
+    assert_eq!(bridge.leave(id).await.at, again);
+    let told = |status: &Status| status.bridges[0].leave_told == again;
+    let status = shows(&mut bridge, data.path(), told).await;
+    assert_eq!(status.bridges[0].leaving, None);
     host.end().await;
+    assert!(!Wishes::read(data.path()).unwrap().leave.unwrap().done);
 }
 
 #[tokio::test]

@@ -104,6 +104,8 @@ impl fmt::Display for KillsScore {
 pub fn run(kills: &Kills, talk: &mut Talk<'_>) -> Result<KillsScore> {
     let mut config = PlanetConfig::new(kills.programs.clone(), kills.dir.join("planet"), HOSTS);
     config.bridge_args = vec!["--retention".into(), RETENTION.into()];
+    // So that what is deleted is really deleted under load.
+    config.host_args = vec!["--trash".into(), "0s".into()];
     let mut planet = Planet::new(config)?;
     planet.start(patience(talk.give_up))?;
     let shared = Shared::default();
