@@ -142,7 +142,10 @@ pub async fn holdings(
     let Some(places) = asked else {
         return Ok(());
     };
-    let gone = holdings.gone.iter().filter_map(|at| {
+    let record = bridge.directory().record(alias);
+    let gives_up = record.is_some_and(|(record, _)| record.volume_lost);
+    let unseen = holdings.unseen.iter().filter(|_| gives_up);
+    let gone = holdings.gone.iter().chain(unseen).filter_map(|at| {
         let at = usize::try_from(*at).ok()?;
         places.get(at).copied()
     });
@@ -172,8 +175,8 @@ fn checked(
         return Ok(emptied);
     }
     let reason = format!(
-        "of {asked} shards asked for, {} are gone or have rotted by this host's own word: they are \
-         made anew elsewhere",
+        "of {asked} shards asked for, {} are gone, out of sight or have rotted by this host's own \
+         word: they are made anew elsewhere",
         emptied.len()
     );
     events::push(tx, alias, now, (HostEventKind::ShardsLost, &reason))?;

@@ -29,13 +29,19 @@ pub(crate) async fn holdings(
     };
     let looking = Arc::clone(node);
     let looked = spawn_blocking(move || looking.volumes.presence(&bridge, &serials));
-    let places = (0..).zip(looked.await.ok()?);
-    let is_gone = |presence| matches!(presence, Presence::NotHere | Presence::Rotten);
-    let gone = places.filter(|(_, presence)| is_gone(*presence));
-    Some(Holdings {
+    let mut holdings = Holdings {
         id,
-        gone: gone.map(|(place, _)| place).collect(),
-    })
+        gone: Vec::new(),
+        unseen: Vec::new(),
+    };
+    for (place, presence) in (0..).zip(looked.await.ok()?) {
+        match presence {
+            Presence::NotHere | Presence::Rotten => holdings.gone.push(place),
+            Presence::Unseen => holdings.unseen.push(place),
+            Presence::Here => {}
+        }
+    }
+    Some(holdings)
 }
 
 /// Serials written one after the other; `None` where they are no whole number or more than `max`.

@@ -36,6 +36,10 @@ pub struct HostRecord {
     pub leaving: Option<Leaving>,
     /// All it keeps is to be checked.
     pub check: bool,
+    /// Since when a volume of it is away.
+    pub volume_away: Option<UnixMs>,
+    /// A volume is away for so long that what lay on it is given up.
+    pub volume_lost: bool,
     /// When a retain set was last sent.
     pub retained: UnixMs,
     /// It was told that it is vetted.

@@ -83,6 +83,9 @@ pub struct Holdings {
     /// Places in the question of records that are gone, or whose bytes have rotted. Those that
     /// may lie on a volume that is away are not among them.
     pub gone: Vec<u32>,
+    /// Places of those that may lie on a volume that is away.
+    #[serde(default)]
+    pub unseen: Vec<u32>,
 }
 
 /// "Of your records with serials in this range, stored before that time, these are to stay."

@@ -111,6 +111,11 @@ impl Entry {
                 self.record.check = true;
             }
             link.state = state;
+            self.record.volume_away = match (state.volumes_away, self.record.volume_away) {
+                (0, _) => None,
+                (_, since) => since.or(Some(now)),
+            };
+            self.record.volume_lost &= state.volumes_away > 0;
         }
         self.seen(now);
     }

@@ -182,7 +182,7 @@ impl Directory {
     pub fn to_check(&self, limit: usize) -> Vec<HostAlias> {
         let hosts = self.lock();
         let wanted = hosts.by_alias.iter().filter(|(_, entry)| {
-            let heals = |link: &Link| link.version >= HEALS && link.state.volumes_away == 0;
+            let heals = |link: &Link| link.version >= HEALS;
             entry.record.check && entry.link.as_ref().is_some_and(heals)
         });
         wanted.map(|(alias, _)| *alias).take(limit).collect()

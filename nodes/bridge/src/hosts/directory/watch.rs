@@ -121,6 +121,16 @@ impl Entry {
             let reason = format!("{passed} audits passed: a full share of new shards from now on");
             events.push((HostEventKind::Vetted, reason));
         }
+        let away = self.record.volume_away.map(|since| now.since_ms(since));
+        if away.is_some_and(|away_ms| away_ms >= timing.lost_after_ms) && !self.record.volume_lost {
+            // An inventory tells what may have lain there.
+            (self.record.volume_lost, self.record.check) = (true, true);
+            let away = span(away.unwrap_or(0));
+            let reason = format!(
+                "a volume of this host is away for {away}: what may lie on it is made anew elsewhere"
+            );
+            events.push((HostEventKind::ShardsLost, reason));
+        }
         events.extend(self.decide_presence(state, now));
         events
     }
