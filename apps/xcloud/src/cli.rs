@@ -74,6 +74,9 @@ pub(crate) enum Command {
     Where(PathArgs),
     /// Ask Hosts to prove that they keep what lies below a path, without fetching it
     Verify(VerifyArgs),
+    /// Go by the older history of a Bridge that was restored from a backup; what this device saw
+    /// since is no longer in the tree
+    AcceptRollback(RollbackArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -230,6 +233,14 @@ pub(crate) struct TidyArgs {
     /// Only tell what there is to do
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// `xcloud accept-rollback`.
+#[derive(Args, Debug)]
+pub(crate) struct RollbackArgs {
+    /// Do it; without this, only tell what would be
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 #[cfg(test)]

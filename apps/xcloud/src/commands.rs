@@ -6,6 +6,7 @@ mod download;
 mod join;
 mod list;
 mod locate;
+mod rollback;
 mod tidy;
 mod unfinished;
 mod upload;
@@ -50,6 +51,7 @@ async fn on_drive(drive: &Drive, command: Command, printer: Printer) -> Result<E
         Command::Mv(args) => Box::pin(arrange::mv(drive, args, printer)).await,
         Command::Cp(args) => Box::pin(arrange::cp(drive, args, printer)).await,
         Command::Rm(args) => Box::pin(delete::rm(drive, args, printer)).await,
+        Command::AcceptRollback(args) => Box::pin(rollback::accept(drive, args, printer)).await,
         Command::Tidy(args) => Box::pin(tidy::tidy(drive, args, printer)).await,
         other => look(drive, other, printer).await,
     }

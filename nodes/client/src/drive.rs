@@ -37,6 +37,7 @@ mod pages;
 mod path;
 mod range;
 mod read;
+pub mod rollback;
 pub mod slash;
 mod storage;
 pub mod stream;

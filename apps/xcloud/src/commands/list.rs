@@ -363,8 +363,13 @@ fn mode(entry: &Entry) -> String {
 
 /// `2026-11-22 08:15:19` in UTC; seconds since 1970 where the year has more than four digits.
 fn utc(time: Mtime) -> String {
-    let Ok(time) = OffsetDateTime::from_unix_timestamp(time.seconds) else {
-        return format!("@{}", time.seconds);
+    civil(time.seconds)
+}
+
+/// Seconds since 1970 as people write them.
+pub(super) fn civil(seconds: i64) -> String {
+    let Ok(time) = OffsetDateTime::from_unix_timestamp(seconds) else {
+        return format!("@{seconds}");
     };
     let (date, (hour, minute, second)) = (time.date(), time.to_hms());
     format!("{date} {hour:02}:{minute:02}:{second:02}")

@@ -3,6 +3,7 @@
 //! ```text
 //! settings.json   bridge, account, volume; written last, so its presence means "initialised"
 //! keys.json       device key and volume keys, mode 0600
+//! root.before-rollback  the newest root seen before the owner accepted an older one
 //! root.seen       the last root accepted; one that does not descend from it is refused
 //! devices.seen    the last device list accepted
 //! session.json    the Bridge's session token
@@ -40,6 +41,8 @@ pub(super) use folder::write_unsynced;
 const SETTINGS: &str = "settings.json";
 const KEYS: &str = "keys.json";
 const ROOT_SEEN: &str = "root.seen";
+/// The newest root seen before the owner accepted an older one.
+const ROOT_BEFORE_ROLLBACK: &str = "root.before-rollback";
 const DEVICES_SEEN: &str = "devices.seen";
 const SESSION: &str = "session.json";
 /// Largest settings, keys or session file that is read.
@@ -245,7 +248,9 @@ impl Home {
     /// # Errors
     /// [`HomeError::Read`].
     pub fn root_seen(&self) -> Result<Option<Vec<u8>>, HomeError> {
-        self.read(ROOT_SEEN, ROOT_BYTES_MAX as u64)
+        let seen = self.read(ROOT_SEEN, ROOT_BYTES_MAX as u64)?;
+        // Empty after a rollback to before the first.
+        Ok(seen.filter(|bytes| !bytes.is_empty()))
     }
 
     /// Remembers the last root accepted, unless another run of this device saw a newer one.
@@ -262,6 +267,18 @@ impl Home {
             Some(seen) if seq(&seen) >= seq(signed) => Ok(()),
             _ => self.write(ROOT_SEEN, signed.bytes()),
         }
+    }
+
+    /// Goes by an older root, or none, from now on. The newest one seen stays beside it.
+    ///
+    /// # Errors
+    /// [`HomeError::Read`] and [`HomeError::Write`].
+    pub fn rewind_root(&self, older: Option<&SignedRoot>) -> Result<(), HomeError> {
+        let _turn = self.flock("seen.lock")?;
+        if let Some(seen) = self.root_seen()? {
+            self.write(ROOT_BEFORE_ROLLBACK, &seen)?;
+        }
+        self.write(ROOT_SEEN, older.map_or(&[], |root| root.bytes()))
     }
 
     /// The last device list accepted, if any, as it was signed.

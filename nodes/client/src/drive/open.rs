@@ -97,7 +97,8 @@ pub enum OpenError {
     /// The root leads away from what this device saw.
     #[error(
         "the bridge handed out root {found}, which does not descend from root {seen} that this \
-         device saw; the history was turned back or forked"
+         device saw; the history was turned back or forked. Where the bridge's operator says that it \
+         was restored from an older backup: xcloud accept-rollback"
     )]
     Forked {
         /// The number of the root handed out; 0 for none.
@@ -257,6 +258,27 @@ impl Drive {
             keys,
             devices,
         })
+    }
+
+    /// The root that the Bridge has, unchecked.
+    pub(super) async fn root_found(&self) -> Result<Option<SignedRoot>, OpenError> {
+        match self.transfer.api().root(&self.settings.volume).await {
+            Ok(answer) => SignedRoot::parse(&answer.root.0)
+                .map(Some)
+                .map_err(OpenError::Malformed),
+            Err(error) if error.code() == Some(ProblemCode::NotFound) => Ok(None),
+            Err(error) => Err(OpenError::Fetch(error)),
+        }
+    }
+
+    /// Checks that a device of the account signed `signed`, for this volume.
+    pub(super) async fn verify_root(&self, signed: &SignedRoot) -> Result<(), OpenError> {
+        let devices = self.devices_for(signed.unverified()).await?;
+        let root = signed.verify(&devices).map_err(OpenError::Root)?;
+        if root.volume != self.settings.volume {
+            return Err(OpenError::OtherVolume);
+        }
+        Ok(())
     }
 
     async fn no_root(&self, seen: Option<SignedRoot>) -> Result<Head, OpenError> {
