@@ -41,7 +41,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let programs = Programs::build_with_witness(root)?;
     let interrupted = signals::watch()?;
     let give_up = || interrupted.load(Ordering::Relaxed);
-    let seed = options.seed.unwrap_or_else(seed_of_now);
+    let seed = options.seed.unwrap_or_else(crate::seed_of_now);
     let play = |name: &str,
                 cycles: u64,
                 play: &dyn Fn(PathBuf, &mut Talk<'_>) -> Result<String>| {
@@ -129,9 +129,4 @@ fn tell(score: &dyn Display, cycle: u64) {
     } else if cycle.is_multiple_of(TELL_EVERY) {
         println!("{score}");
     }
-}
-
-fn seed_of_now() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
 }

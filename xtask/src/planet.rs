@@ -1,18 +1,21 @@
 //! `cargo xtask planet`: a network of one's own on this machine.
 
+mod chaos;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use ::planet::{Layout, Node, Patience, Planet, PlanetConfig, Programs, stop_left};
+use ::planet::disasters::chaos::HOSTS_MIN;
+use ::planet::{Layout, Node, Owner, Patience, Planet, PlanetConfig, Programs, stop_left};
 use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::signals;
 
-/// Hosts of a new planet.
-const HOSTS: usize = 8;
+/// Hosts of a new planet: four may die, and what they kept is made anew on the others.
+const HOSTS: usize = 12;
 /// How long everybody may take to come online.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long everybody may take to end before being killed.
@@ -22,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Number of Hosts [default: as many as the folder had, else 8]
+    /// Number of Hosts [default: as many as the folder had, else 12]
     #[arg(long)]
     hosts: Option<usize>,
     /// Where everything is kept [default: target/planet]
@@ -40,6 +43,16 @@ pub(crate) struct Options {
     /// End the planet that runs in the folder
     #[arg(long)]
     stop: bool,
+    /// Kill, freeze, damage and move Hosts and the Bridge at random while an owner works, and see
+    /// that nothing is lost
+    #[arg(long, conflicts_with_all = ["detach", "stop"])]
+    chaos: bool,
+    /// How long chaos lasts, `90 s` or `2 h` say [default: until Ctrl-C]
+    #[arg(long = "for", value_name = "SPAN", requires = "chaos", value_parser = chaos::span)]
+    span: Option<Duration>,
+    /// Repeats the events of chaos and the files [default: by the clock]
+    #[arg(long, requires = "chaos")]
+    seed: Option<u64>,
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
@@ -53,6 +66,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         Some(hosts) => hosts,
         None => Layout::hosts_kept(&dir)?.unwrap_or(HOSTS),
     };
+    let hosts = if options.chaos {
+        hosts.max(HOSTS_MIN)
+    } else {
+        hosts
+    };
     let programs = Programs::build(root)?;
     let config = PlanetConfig {
         space: options.space.clone(),
@@ -63,6 +81,12 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     if let Err(error) = start(&mut planet, &interrupted) {
         planet.stop(END_WITHIN);
         return Err(error);
+    }
+    if options.chaos {
+        let seed = options.seed.unwrap_or_else(crate::seed_of_now);
+        let fine = chaos::play(&mut planet, (seed, options.span), &interrupted)?;
+        planet.stop(END_WITHIN);
+        return Ok(fine);
     }
     print_guide(&mut planet, options);
     if options.detach {
@@ -139,28 +163,35 @@ fn print_guide(planet: &mut Planet, options: &Options) {
     }
     println!("  logs    {}", layout.log("*").display());
     let owner = planet.owner("owner");
-    let class = options
-        .class
-        .as_ref()
-        .map(|class| format!("--class {class} "))
-        .unwrap_or_default();
-    let first = planet
-        .hosts()
-        .first()
-        .and_then(Node::pid)
-        .unwrap_or_default();
     println!("  phrase  {}\n\nTry:\n", owner.phrase().display());
-    println!(
-        "  alias xcloud='{} --home {}'",
-        owner.program().display(),
-        owner.home().display()
-    );
-    println!("  xcloud put {class}README.md /");
-    println!("  xcloud ls /");
-    println!("  xcloud where /README.md");
-    println!("  kill -9 {first}    # a Host dies");
-    println!("  xcloud get /README.md - | cmp - README.md");
+    suggest(planet, &owner, options.class.as_deref());
     if options.detach {
         println!("\nTo end everything: cargo xtask planet --stop --dir {dir}");
+    }
+}
+
+/// Commands to paste.
+fn suggest(planet: &mut Planet, owner: &Owner, class: Option<&str>) {
+    let (program, home) = (owner.program(), owner.home().display());
+    let xcloud = format!("{} --home {home}", program.display());
+    let class = class.map(|class| format!("--class {class} "));
+    let class = class.unwrap_or_default();
+    let first = planet.hosts().first().and_then(Node::pid);
+    let first = first.unwrap_or_default();
+    println!("  alias xcloud='{xcloud}'");
+    println!(
+        "  alias xcore='{}'",
+        program.with_file_name("xcore").display()
+    );
+    println!("  xcloud put {class}README.md {} /", program.display());
+    println!("  xcloud where /xcloud    # which Hosts have it, and how many may fail");
+    println!("  xcloud verify /    # every Host proves what it keeps");
+    println!("  kill -9 {first}    # h1 dies");
+    println!("  watch {xcloud} where /xcloud    # 7 of 8 shards, and 8 again within two minutes");
+    println!("  xcloud get /README.md - | cmp - README.md");
+    if let Some(second) = planet.layout().hosts().get(1) {
+        let data = second.data.display();
+        println!("  xcore events --data {data}    # what the Bridge decided about h2");
+        println!("  xcore exit --data {data}    # h2 leaves; its shards move first");
     }
 }

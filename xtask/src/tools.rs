@@ -129,6 +129,11 @@ pub(crate) fn install_perf() -> Result<()> {
     install_packages(&["linux-perf"])
 }
 
+/// A library that gives processes other clocks.
+pub(crate) fn install_faketime() -> Result<()> {
+    install_packages(&["faketime"])
+}
+
 /// Makes a Python environment in `folder` with `package` in it.
 fn environment(python: &PathBuf, folder: &Path, package: &str) -> Result<()> {
     let made = Command::new(python)

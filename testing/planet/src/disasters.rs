@@ -5,6 +5,7 @@
 //! written. Both count what was acknowledged and look for all of it afterwards. They stop at the
 //! first loss and leave everything where it is.
 
+pub mod chaos;
 pub mod kills;
 mod load;
 pub mod power;

@@ -15,6 +15,8 @@ mod network;
 mod node;
 mod owner;
 mod programs;
+mod shards;
+mod survey;
 
 pub use ask::ask;
 pub use dice::{Dice, noise};
@@ -26,3 +28,5 @@ pub use network::{Patience, Planet, PlanetConfig};
 pub use node::Node;
 pub use owner::Owner;
 pub use programs::Programs;
+pub use shards::{Stored, flip, log_files, stored_shards};
+pub use survey::{Event, HostStatus, Placed, Proofs, Segment};

@@ -1,5 +1,7 @@
 //! The planet: a Bridge and its Hosts, started in order, waited for, ended together.
 
+mod hosts;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::thread::sleep;

@@ -25,6 +25,7 @@ pub struct Node {
     program: PathBuf,
     args: Vec<OsString>,
     log: PathBuf,
+    environment: Vec<(OsString, OsString)>,
     /// The process group to join; 0 is one of its own, which outlives us.
     group: i32,
     child: Option<Child>,
@@ -41,6 +42,7 @@ impl Node {
             program,
             args: Vec::new(),
             log,
+            environment: Vec::new(),
             group,
             child: None,
         }
@@ -94,6 +96,11 @@ impl Node {
         self.args.extend(args.into_iter().map(Into::into));
     }
 
+    /// What the next start adds to the environment, and nothing else.
+    pub fn set_environment(&mut self, environment: Vec<(OsString, OsString)>) {
+        self.environment = environment;
+    }
+
     /// Starts the process, unless it runs. Its output is appended to the log.
     ///
     /// # Errors
@@ -108,6 +115,7 @@ impl Node {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let child = Command::new(&self.program)
             .args(&self.args)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::load::{Shared, Worker};
+use super::load::{CLASSES, Habits, Shared, Worker};
 use super::{Durations, Talk};
 use crate::dice::Dice;
 use crate::network::{Patience, Planet, PlanetConfig};
@@ -116,7 +116,16 @@ pub fn run(kills: &Kills, talk: &mut Talk<'_>) -> Result<KillsScore> {
         owner.init(&planet.layout().bridge_url())?;
         let scratch = kills.dir.join(format!("scratch{number}"));
         let seed = kills.seed ^ ((number + 1) << 32);
-        workers.push(Worker::new(&shared, (owner, scratch), progress, seed));
+        let habits = Habits {
+            classes: CLASSES,
+            removes_one_in: 0,
+        };
+        workers.push(Worker::new(
+            &shared,
+            (owner, scratch),
+            progress,
+            (seed, habits),
+        ));
     }
     let mut campaign = Campaign {
         kills,

@@ -30,12 +30,14 @@ const SIZES: [(u64, u64); 5] = [
     (8, 2_500_000),
     (2, 9_000_000),
 ];
-/// How files are spread. Of a file with one mirror every loss of its one Host is seen.
-const CLASSES: [&str; 4] = ["mirrors:1", "mirrors:3", "coded:2/4", "coded:3/5"];
+/// How files are spread where nobody dies for good. Of a file with one mirror every loss of its one
+/// Host is seen.
+pub(crate) const CLASSES: &[&str] = &["mirrors:1", "mirrors:3", "coded:2/4", "coded:3/5"];
 /// What was acknowledged is back within this, and a client ends within this, or something hangs.
 const WITHIN: Duration = Duration::from_secs(120);
 /// Exit codes after which nobody needs to try again: not found, integrity.
-const LOST_CODES: [i32; 2] = [3, 5];
+const LOST_CODES: [i32; 2] = [NOT_FOUND_CODE, 5];
+const NOT_FOUND_CODE: i32 = 3;
 
 /// What all owners and whoever plays the disasters share.
 #[derive(Debug, Default)]
@@ -44,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) healed: AtomicU64,
     pub(crate) acknowledged: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) removed: AtomicU64,
     pub(crate) read_back: AtomicU64,
     pub(crate) ended: AtomicBool,
     /// Why the first owner to fail failed.
@@ -82,6 +85,17 @@ struct Version {
 struct Versions {
     acknowledged: Option<Version>,
     tried: Vec<Version>,
+    /// Whether it may be gone: a removal did not say whether it was done.
+    may_be_gone: bool,
+}
+
+/// What an owner does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Habits {
+    /// How files are spread.
+    pub(crate) classes: &'static [&'static str],
+    /// In one of so many steps a file is removed instead of stored; 0 is never.
+    pub(crate) removes_one_in: u64,
 }
 
 /// An owner at work.
@@ -91,6 +105,7 @@ pub(crate) struct Worker<'a> {
     owner: Owner,
     scratch: PathBuf,
     dice: Dice,
+    habits: Habits,
     files: BTreeMap<String, Versions>,
     /// Disasters over when everything was read back last.
     checked: u64,
@@ -103,13 +118,14 @@ impl<'a> Worker<'a> {
         shared: &'a Shared,
         (owner, scratch): (Owner, PathBuf),
         progress: &'a AtomicU64,
-        seed: u64,
+        (seed, habits): (u64, Habits),
     ) -> Self {
         Self {
             shared,
             owner,
             scratch,
             dice: Dice::new(seed),
+            habits,
             files: BTreeMap::new(),
             checked: 0,
             progress,
@@ -125,7 +141,12 @@ impl<'a> Worker<'a> {
 
     fn try_work(&mut self) -> Result<()> {
         while !self.shared.has_ended() {
-            self.put()?;
+            let removes = self.habits.removes_one_in;
+            if removes > 0 && self.dice.below(removes) == 0 {
+                self.remove()?;
+            } else {
+                self.put()?;
+            }
             let healed = self.shared.healed.load(Ordering::SeqCst);
             if healed > self.checked {
                 self.checked = healed;
@@ -153,7 +174,8 @@ impl<'a> Worker<'a> {
             }
             versions.tried.push(version);
         }
-        let class = self.dice.pick(&CLASSES).copied().unwrap_or("mirrors:3");
+        let class = self.dice.pick(self.habits.classes).copied();
+        let class = class.unwrap_or("mirrors:3");
         let put = ["put", "--quiet", "--class", class].map(OsStr::new);
         let inside = folder.join("");
         let ran = self.run(put.into_iter().chain([inside.as_os_str(), OsStr::new("/")]))?;
@@ -170,11 +192,36 @@ impl<'a> Worker<'a> {
             if let Some(versions) = self.files.get_mut(name) {
                 versions.acknowledged = versions.tried.last().copied();
                 versions.tried.clear();
+                versions.may_be_gone = false;
             }
         }
         let count = u64::try_from(names.len()).unwrap_or(0);
         self.shared.acknowledged.fetch_add(count, Ordering::SeqCst);
         self.progress.fetch_add(count, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn remove(&mut self) -> Result<()> {
+        let stored = self.files.iter();
+        let stored = stored.filter(|(_, versions)| versions.acknowledged.is_some());
+        let names: Vec<String> = stored.map(|(name, _)| name.clone()).collect();
+        let Some(name) = self.dice.pick(&names).cloned() else {
+            return Ok(());
+        };
+        let ran = self.run(["rm".to_owned(), "--quiet".to_owned(), format!("/{name}")])?;
+        let Some(versions) = self.files.get_mut(&name) else {
+            return Ok(());
+        };
+        // An earlier removal may have been done although it did not say so.
+        let was_gone = versions.may_be_gone && ran.status.code() == Some(NOT_FOUND_CODE);
+        if ran.status.success() || was_gone {
+            *versions = Versions::default();
+            self.shared.removed.fetch_add(1, Ordering::SeqCst);
+            return Ok(());
+        }
+        ensure!(!is_loss(ran.status), "LOST: {}", ran.said);
+        versions.may_be_gone = true;
+        self.shared.refused.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -223,6 +270,7 @@ impl<'a> Worker<'a> {
         }
         for (name, versions) in &mut self.files {
             check(&back.join(name), versions).with_context(|| format!("LOST: {name}"))?;
+            versions.may_be_gone = false;
             let was_there = u64::from(versions.acknowledged.is_some());
             self.shared.read_back.fetch_add(was_there, Ordering::SeqCst);
         }
@@ -274,7 +322,9 @@ fn check(file: &Path, versions: &mut Versions) -> Result<()> {
     let found = match fs::read(file) {
         Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            ensure!(versions.acknowledged.is_none(), "it is not there");
+            let may_be = versions.acknowledged.is_none() || versions.may_be_gone;
+            ensure!(may_be, "it is not there");
+            versions.acknowledged = None;
             return Ok(());
         }
         Err(error) => return Err(error.into()),
@@ -298,39 +348,4 @@ fn empty(folder: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(seed: u64) -> Version {
-        Version { seed, bytes: 100 }
-    }
-
-    #[test]
-    fn a_loss_is_seen() {
-        let scratch = tempfile::tempdir().unwrap();
-        let file = scratch.path().join("f");
-        let acknowledged = || Versions {
-            acknowledged: Some(version(1)),
-            tried: vec![version(2)],
-        };
-        let look = |content: Option<Vec<u8>>| {
-            let mut versions = acknowledged();
-            match content {
-                Some(content) => {
-                    fs::File::create(&file)
-                        .unwrap()
-                        .write_all(&content)
-                        .unwrap();
-                }
-                None => drop(fs::remove_file(&file)),
-            }
-            check(&file, &mut versions).map(|()| versions.acknowledged)
-        };
-        assert_eq!(look(Some(noise(1, 100))).unwrap(), Some(version(1)));
-        assert_eq!(look(Some(noise(2, 100))).unwrap(), Some(version(2)));
-        look(Some(noise(1, 99))).unwrap_err();
-        look(Some(noise(3, 100))).unwrap_err();
-        look(None).unwrap_err();
-        assert!(check(&file, &mut Versions::default()).is_ok());
-    }
-}
+mod tests;

@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
+use planet::{Stored, flip};
+
 use crate::compare::assert_same;
-use crate::logs::{Stored, flip, shards};
+use crate::logs::shards;
 use crate::stage::{Dice, Stage, noise, number, write};
 
 const HOSTS: usize = 8;
@@ -25,9 +27,9 @@ fn one_flipped_byte_is_made_good() {
             _ => dice.below(shard.bytes),
         };
         println!("round {round}: byte {offset} of {shard:?}");
-        shard.flip(offset);
+        shard.flip(offset).unwrap();
         expect_back(&stage, &tree);
-        shard.flip(offset);
+        shard.flip(offset).unwrap();
     }
 }
 
@@ -37,7 +39,7 @@ fn as_many_bent_shards_as_parity_are_made_good_and_one_more_is_refused() {
     let tree = stored_tree(&stage);
     for host in 0..HOSTS {
         for shard in shards(&stage, host) {
-            shard.flip(shard.bytes / 2);
+            shard.flip(shard.bytes / 2).unwrap();
         }
         if host < 4 {
             expect_back(&stage, &tree);
@@ -65,7 +67,7 @@ fn hosts_start_again_on_damaged_logs() {
         let at = shard.header_at() + dice.below(192 + shard.bytes.min(100));
         println!("host {host}: byte {at} of {shard:?}");
         stage.planet.hosts()[host].kill();
-        flip(&shard.log, at);
+        flip(&shard.log, at).unwrap();
         // The log is the truth: without its checkpoint the Host reads all of it.
         let checkpoint = stage.planet.layout().hosts()[host]
             .data

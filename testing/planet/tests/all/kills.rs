@@ -116,7 +116,9 @@ fn kills_under_load(victim: Victim) {
 }
 
 /// Plays disasters in a folder that stays if something is lost.
-fn in_kept_folder(play: impl FnOnce(Programs, PathBuf, &mut Talk<'_>) -> anyhow::Result<String>) {
+pub(crate) fn in_kept_folder(
+    play: impl FnOnce(Programs, PathBuf, &mut Talk<'_>) -> anyhow::Result<String>,
+) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = tempfile::tempdir().unwrap();
     let mut talk = Talk {

@@ -8,7 +8,7 @@ use std::fs;
 use planet::Patience;
 
 use crate::compare::assert_same;
-use crate::logs::shards;
+use crate::logs::{beginning, shards};
 use crate::stage::{PATIENCE, Stage, noise, wait_until, write};
 
 const HOSTS: usize = 6;
@@ -141,6 +141,6 @@ fn the_phrase_brings_the_account_to_another_device() {
 /// The beginnings of all shards, as they are on the Hosts' disks now.
 fn on_the_disks(stage: &Stage) -> BTreeSet<[u8; 64]> {
     let all = (0..HOSTS).flat_map(|host| shards(stage, host));
-    let beginnings = all.map(|shard| shard.beginning());
+    let beginnings = all.map(|shard| beginning(&shard));
     beginnings.filter(|bytes| *bytes != [0; 64]).collect()
 }

@@ -11,14 +11,19 @@
 
 mod abuse;
 mod canary;
+mod chaos;
 mod compare;
 mod faults;
 mod flips;
+mod heals;
 mod kills;
+mod leaves;
 mod life;
 mod logs;
 mod parts;
+mod restored;
 mod resume;
+mod rots;
 mod sockets;
 mod stage;
 mod tree;

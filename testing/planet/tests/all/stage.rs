@@ -22,6 +22,9 @@ pub(crate) const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 /// Pause between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// The same where a look starts a program.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
 /// Keeps the folder of a failed test where this variable is set.
 const KEEP_VARIABLE: &str = "PLANET_KEEP";
 
@@ -143,13 +146,7 @@ impl Stage {
 
     /// The log files of Host `number`, the first being 0.
     pub(crate) fn log_files(&self, number: usize) -> Vec<PathBuf> {
-        let data = &self.planet.layout().hosts()[number].data;
-        let Ok(entries) = fs::read_dir(data.join("store/logs")) else {
-            return Vec::new();
-        };
-        let mut logs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-        logs.sort();
-        logs
+        planet::log_files(&self.planet.layout().hosts()[number].data).unwrap()
     }
 
     /// Host `number`'s id, as it wrote it down.
@@ -274,6 +271,15 @@ pub(crate) fn wait_until(goal: &str, mut reached: impl FnMut() -> bool) {
     while !reached() {
         assert!(began.elapsed() < PATIENCE, "waited in vain until {goal}");
         sleep(LOOK_EVERY);
+    }
+}
+
+/// Waits until `reached`, which is asked by running programs.
+pub(crate) fn wait_within(goal: &str, within: Duration, mut reached: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !reached() {
+        assert!(began.elapsed() < within, "waited in vain until {goal}");
+        sleep(ASK_EVERY);
     }
 }
 
