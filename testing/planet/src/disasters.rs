@@ -7,6 +7,7 @@
 
 pub mod chaos;
 pub mod kills;
+pub mod lines;
 mod load;
 pub mod power;
 

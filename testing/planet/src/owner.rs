@@ -1,6 +1,6 @@
 //! An owner: a home folder, a recovery phrase and the client program.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 #[derive(Clone, Debug)]
 pub struct Owner {
     program: PathBuf,
+    /// What comes before the program, to run it somewhere else.
+    entered_by: Vec<OsString>,
     home: PathBuf,
     phrase: PathBuf,
 }
@@ -18,9 +20,15 @@ impl Owner {
     pub(crate) fn new(program: &Path, home: PathBuf, phrase: PathBuf) -> Self {
         Self {
             program: program.to_owned(),
+            entered_by: Vec::new(),
             home,
             phrase,
         }
+    }
+
+    /// The same, whose client is run by the words of `entered_by`.
+    pub(crate) fn entered_by(self, entered_by: Vec<OsString>) -> Self {
+        Self { entered_by, ..self }
     }
 
     /// The client program.
@@ -97,8 +105,11 @@ impl Owner {
 
     /// The client with `args`, to be run by the caller. Nothing can be typed into it.
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(&self.program);
+        let entered_by = self.entered_by.iter().map(OsString::as_os_str);
+        let mut words = entered_by.chain([self.program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or(self.program.as_os_str()));
         command
+            .args(words)
             .arg("--home")
             .arg(&self.home)
             .args(args)

@@ -2,7 +2,8 @@
 //! and what the Bridge decided about it.
 
 use std::collections::BTreeSet;
-use std::process::Output;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -147,8 +148,42 @@ impl Owner {
     }
 }
 
+/// What Bridges decided about the Host whose data is in the folder `data`, oldest first.
+pub(crate) fn events(xcore: &Path, data: &Path) -> Result<Vec<Event>> {
+    let mut command = Command::new(xcore);
+    command.args(["events", "--json", "--data"]).arg(data);
+    let output = command.stdin(Stdio::null()).output()?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        failure(&output, "xcore events")
+    );
+    let events = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Event>();
+    events.map(|event| Ok(event?)).collect()
+}
+
+/// The names of the Hosts that the Bridge whose data is in the folder `data` knows, and what it
+/// believes of each.
+pub(crate) fn host_states(xbridge: &Path, data: &Path) -> Result<Vec<(String, String)>> {
+    #[derive(Deserialize)]
+    struct Listed {
+        name: String,
+        state: String,
+    }
+    let mut command = Command::new(xbridge);
+    command.args(["hosts", "--json", "--data"]).arg(data);
+    let output = command.stdin(Stdio::null()).output()?;
+    let listed: Vec<Listed> = read(&output, "xbridge hosts")?;
+    Ok(listed.into_iter().map(|it| (it.name, it.state)).collect())
+}
+
+/// Whether two files have the same content.
+pub(crate) fn same_files(one: &Path, other: &Path) -> Result<bool> {
+    Ok(std::fs::read(one)? == std::fs::read(other)?)
+}
+
 /// The JSON that a program printed before it ended well.
-pub(crate) fn read<T: DeserializeOwned>(output: &Output, what: &str) -> Result<T> {
+fn read<T: DeserializeOwned>(output: &Output, what: &str) -> Result<T> {
     ensure!(output.status.success(), "{}", failure(output, what));
     serde_json::from_slice(&output.stdout).with_context(|| failure(output, what))
 }

@@ -5,11 +5,10 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Deserializer;
 
 use super::Planet;
 use crate::layout::HostPlace;
-use crate::survey::{Event, HostStatus, read};
+use crate::survey::{self, Event, HostStatus};
 
 impl Planet {
     /// Runs `xcore` with `args` for the Host `number`, the first being 0, to its end.
@@ -59,10 +58,7 @@ impl Planet {
     /// # Errors
     /// When its program does not say.
     pub fn host_events(&self, number: usize) -> Result<Vec<Event>> {
-        let output = self.xcore(number, ["events", "--json"])?;
-        ensure!(output.status.success(), "xcore events failed: {output:?}");
-        let events = Deserializer::from_slice(&output.stdout).into_iter::<Event>();
-        events.map(|event| Ok(event?)).collect()
+        survey::events(&self.programs.xcore, &self.place(number)?.data)
     }
 
     /// What the Bridge believes of its Hosts: their names and states, as `xbridge hosts` says.
@@ -70,14 +66,7 @@ impl Planet {
     /// # Errors
     /// When its program does not say.
     pub fn host_states(&self) -> Result<Vec<(String, String)>> {
-        #[derive(serde::Deserialize)]
-        struct Listed {
-            name: String,
-            state: String,
-        }
-        let output = self.xbridge(["hosts", "--json"])?;
-        let listed: Vec<Listed> = read(&output, "xbridge hosts")?;
-        Ok(listed.into_iter().map(|it| (it.name, it.state)).collect())
+        survey::host_states(&self.programs.xbridge, &self.layout.bridge_data())
     }
 
     /// Runs `xbridge` with `args` beside the Bridge, to its end.

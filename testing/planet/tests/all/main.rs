@@ -19,6 +19,7 @@ mod heals;
 mod kills;
 mod leaves;
 mod life;
+mod lines;
 mod logs;
 mod parts;
 mod restored;
