@@ -101,7 +101,7 @@ impl Bridge {
         let inner = Inner {
             store,
             keys: Arc::new(keys),
-            directory: Directory::new(config.policy.timing, rows, config.environment.now()),
+            directory: Directory::new(config.policy.timing, &rows, config.environment.now()),
             config,
             dialer: Dialer::new(DialerLimits {
                 idle_max: 0,

@@ -80,8 +80,8 @@ pub struct Arrival {
 impl Directory {
     /// The Hosts of the store; nobody is connected yet.
     #[must_use]
-    pub fn new(timing: Timing, rows: Vec<HostRow>, now: UnixMs) -> Self {
-        let entries = rows.into_iter().filter_map(|row| {
+    pub fn new(timing: Timing, rows: &[HostRow], now: UnixMs) -> Self {
+        let entries = rows.iter().filter_map(|row| {
             let alias = row.alias;
             let entry = Entry::of(row, now).inspect_err(|error| {
                 tracing::error!(host = alias.0, %error, "a stored host is unreadable");

@@ -74,8 +74,8 @@ impl Entry {
     }
 
     /// A Host of the store.
-    pub(super) fn of(row: HostRow, now: UnixMs) -> Result<Self, StoreError> {
-        let record = HostRecord::of(&row)?;
+    pub(super) fn of(row: &HostRow, now: UnixMs) -> Result<Self, StoreError> {
+        let record = HostRecord::of(row)?;
         let offer = serde_json::from_slice(&row.offer).map_err(|_| corrupt("hosts", "offer"))?;
         Ok(Self {
             reputation: row.reputation,

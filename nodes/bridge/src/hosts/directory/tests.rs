@@ -58,7 +58,7 @@ fn online(directory: &Directory, now: UnixMs) -> u64 {
 
 #[test]
 fn a_host_counts_while_connected_reached_promised_and_not_paused() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], NOW);
     let link = arrive(&directory);
     assert_eq!(online(&directory, NOW), 0);
     directory.set_reachable(&link, true, NOW);
@@ -83,7 +83,7 @@ fn a_host_counts_while_connected_reached_promised_and_not_paused() {
 
 #[test]
 fn the_newest_channel_of_a_host_counts() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], NOW);
     let old = arrive(&directory);
     let new = arrive(&directory);
     assert!(old.end.is_cancelled() && !new.end.is_cancelled());
@@ -96,7 +96,7 @@ fn the_newest_channel_of_a_host_counts() {
 
 #[test]
 fn planned_bytes_count_until_the_next_heartbeat() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], NOW);
     let link = arrive(&directory);
     directory.set_reachable(&link, true, NOW);
     let full = |directory: &Directory| {
@@ -112,7 +112,7 @@ fn planned_bytes_count_until_the_next_heartbeat() {
 
 #[test]
 fn standing_falls_with_failures_and_comes_back() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], NOW);
     let link = arrive(&directory);
     let standing = || directory.lock().by_alias[&HOST.0].standing_ppm;
     directory.lower([HOST.0].into_iter());
@@ -129,7 +129,7 @@ fn standing_falls_with_failures_and_comes_back() {
 
 #[test]
 fn presence_is_written_once_it_changed() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], NOW);
     let link = arrive(&directory);
     directory.set_reachable(&link, true, NOW);
     let written = directory.changes(10, NOW);
@@ -160,7 +160,7 @@ fn decided(directory: &Directory, now: UnixMs) -> Vec<HostEventKind> {
 #[test]
 fn who_is_silent_is_told_once_and_counts_again_when_it_is_back() {
     const HOUR: u64 = 3_600_000;
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], NOW);
     let link = arrive(&directory);
     directory.set_reachable(&link, true, NOW);
     assert_eq!(decided(&directory, NOW), []);
@@ -194,7 +194,7 @@ fn who_is_silent_is_told_once_and_counts_again_when_it_is_back() {
 
 #[test]
 fn a_paused_host_is_silent() {
-    let directory = Directory::new(Timing::DEV, Vec::new(), NOW);
+    let directory = Directory::new(Timing::DEV, &[], NOW);
     let link = arrive(&directory);
     directory.set_reachable(&link, true, NOW);
     let paused = HostState {
@@ -211,7 +211,7 @@ fn a_paused_host_is_silent() {
 
 #[test]
 fn a_bad_record_of_audits_ends_a_hosts_part() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], NOW);
     let link = arrive(&directory);
     directory.set_reachable(&link, true, NOW);
     assert_eq!(online(&directory, NOW), 1);
@@ -227,7 +227,7 @@ fn a_bad_record_of_audits_ends_a_hosts_part() {
 
 #[test]
 fn older_programs_are_not_sent_what_they_do_not_understand() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], NOW);
     let message = || FromBridge::Reachability {
         reachable: true,
         detail: String::new(),
