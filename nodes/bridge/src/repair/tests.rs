@@ -250,7 +250,7 @@ fn a_scan_finds_what_is_needed_and_draws_from_every_host() {
             let mut scan = Scan::new(beliefs, std::iter::once(close));
             let mut rng = crate::random::fresh().unwrap();
             while scan.page(tx, &mut rng)? {}
-            Ok(scan.findings)
+            Ok(scan.finish())
         })
     };
     let found = scan(&world);
