@@ -8,6 +8,7 @@
 mod api;
 mod bench;
 mod disasters;
+mod fleet;
 mod fuzz;
 mod layers;
 mod planet;
@@ -44,6 +45,8 @@ enum Chore {
     Profile(profile::Options),
     /// Cut the power and kill, again and again, and look for what was acknowledged
     Disasters(disasters::Options),
+    /// Simulate how long data lives among a million home computers
+    Fleet(fleet::Options),
     /// Check that a running Bridge is as its description says, with schemathesis
     Api(api::Options),
     /// Try every decoder on what nobody would send
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&root, &options),
         Chore::Profile(options) => profile::run(&root, &options),
         Chore::Disasters(options) => disasters::run(&root, &options),
+        Chore::Fleet(options) => fleet::run(&root, &options),
         Chore::Api(options) => api::run(&root, &options),
         Chore::Fuzz(options) => fuzz::run(&root, &options),
         Chore::Layers => layers::check(&root).map(|findings| report(&findings)),
