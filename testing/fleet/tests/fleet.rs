@@ -108,7 +108,7 @@ fn head_of_line_blocking() {
     };
     let (ours, waiting) = (run(QueueRule::Urgent), run(QueueRule::WaitForFirst));
     assert!(share(&waiting) > 0.3, "{waiting:?}");
-    assert!(share(&ours) < 0.005, "{ours:?}");
+    assert!(share(&ours) < 0.02, "{ours:?}");
     let by_others = |outcome: &Outcome| outcome.losses - outcome.causes.version;
     // On that day disks fail as on any other.
     assert!(by_others(&ours) < 5, "{ours:?}");
