@@ -25,8 +25,8 @@ pub(crate) struct Options {
     /// Everything random follows from it [default: 1]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// What to compare: classes, patience (giving Hosts up after 1 h, 24 h, 72 h) or queue
-    /// [default: classes]
+    /// What to compare: classes, patience (giving Hosts up after 1 h, 24 h, 72 h), queue, or history
+    /// (placement by what Hosts keep of what they declare) [default: classes]
     #[arg(long)]
     study: Option<String>,
     /// Ten thousand Hosts for two months: some seconds

@@ -229,10 +229,20 @@ impl Hosts {
                 free_bytes: wide((room - held).max(0.0)),
                 bandwidth: wide(f64::from(host.bandwidth)),
                 reputation_ppm: 1_000_000,
-                online_ppm: online_ppm(hours, 1_000_000),
+                online_ppm: online_ppm(hours, kept_ppm(model, host.habit)),
             });
         }
         candidates
+    }
+}
+
+/// What a Host keeps of what it promised, as far as placement knows; see the tests of `habits`.
+const fn kept_ppm(model: &Model, habit: Habit) -> u32 {
+    match habit {
+        _ if !model.history => 1_000_000,
+        Habit::Always => 970_000,
+        Habit::Scheduled => 920_000,
+        Habit::Nightly => 420_000,
     }
 }
 

@@ -66,6 +66,8 @@ enum Study {
     Patience,
     /// The queue, and one that waits for its first segment.
     Queue,
+    /// Placement by what Hosts declare, and by what they keep of it.
+    History,
 }
 
 fn main() -> Result<ExitCode> {
@@ -152,6 +154,11 @@ fn models(options: &Options) -> Result<Vec<Model>> {
                 model.timing.lost_after_ms = hours * HOUR_MS;
                 let absent = model.timing.absent_after_ms.min(hours * HOUR_MS);
                 model.timing.absent_after_ms = absent;
+                model
+            })),
+            Study::History => models.extend([false, true].map(|history| {
+                let mut model = model(class);
+                model.history = history;
                 model
             })),
             Study::Queue => {

@@ -32,6 +32,9 @@ pub struct Model {
     pub timing: Timing,
     /// The Bridge's queue.
     pub queue: QueueRule,
+    /// Whether placement knows how much of what it promised each sort of Host keeps. The Bridge
+    /// does not, so far: it goes by what is declared.
+    pub history: bool,
     /// Whether anything is repaired at all.
     pub repairs: bool,
     /// What people do.
@@ -124,6 +127,7 @@ impl Model {
             days: 365,
             timing: Timing::STANDARD,
             queue: QueueRule::Urgent,
+            history: false,
             repairs: true,
             habits: Habits::HOME,
             hazards: Hazards::HOME,
