@@ -12,7 +12,7 @@ use turmoil::Sim;
 
 use crate::audit;
 use crate::faults::{self, Faults};
-use crate::plan::{Node, Plan, Sabotage};
+use crate::plan::{HOSTS_LEFT, Node, Plan, Sabotage};
 use crate::shared::{self, Shared};
 use crate::trace;
 
@@ -150,7 +150,7 @@ fn heal_when_over(shared: &Shared, faults: &Faults, sim: &mut Sim<'_>, backup: O
     shared.trace.note("!", "everything works again");
     match shared.plan.sabotage {
         Some(Sabotage::TooManyGone) => {
-            let gone = (1..=shared.plan.hosts).filter(|host| host.is_multiple_of(2));
+            let gone = HOSTS_LEFT + 1..=shared.plan.hosts;
             gone.for_each(|host| sim.crash(Node::Host(host).ip()));
         }
         Some(Sabotage::OldBackup) => {
