@@ -154,7 +154,7 @@ impl Plan {
         let mut plan = Self {
             seed,
             hosts,
-            operations: 8 + dice.below(13),
+            operations: 5 + dice.below(11),
             retention_ms: *dice.pick(&[1, 20_000, 86_400_000]).unwrap_or(&1),
             latency_ms: (1, 5 + dice.below(95)),
             skew_ms: (0..nodes)
@@ -177,7 +177,7 @@ impl Plan {
                 if host < 5 {
                     0
                 } else {
-                    dice.below(3) / 2 * dice.below(60_000)
+                    dice.below(3) / 2 * dice.below(40_000)
                 }
             })
             .collect();

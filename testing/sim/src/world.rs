@@ -17,7 +17,7 @@ use crate::shared::{self, Shared};
 use crate::trace;
 
 /// The steps in which time passes. Messages arrive between them; timers ring to the millisecond.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(20);
 /// The longest run: beyond that something waits for ever.
 const RUN_MAX: Duration = Duration::from_secs(3_600);
 /// How long orders may wait once everything works again.
@@ -99,7 +99,7 @@ fn play(shared: &Arc<Shared>) -> Duration {
         }
         if !shared.is_healed() {
             heal_when_over(shared, &faults, &mut sim, backup.as_ref());
-        } else if !drained && sim.elapsed().subsec_millis() == 0 {
+        } else if sim.elapsed().subsec_millis() == 0 {
             let since = *healed_at.get_or_insert(sim.elapsed());
             let waiting = audit::orders_waiting(shared);
             drained =

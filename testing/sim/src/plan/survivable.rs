@@ -10,7 +10,7 @@ const HOSTS_FOR_TWO_LOSSES: u64 = 9;
 /// Hosts that may be down at a time.
 const DOWN_MAX: usize = 3;
 /// Faults begin within this time.
-const FAULTS_WITHIN_MS: u64 = 90_000;
+const FAULTS_WITHIN_MS: u64 = 60_000;
 
 /// Draws faults that together are survivable.
 pub(super) struct Faults {
@@ -49,7 +49,7 @@ impl Faults {
 
     fn add(&mut self) {
         let at_ms = 3_000 + self.dice.below(FAULTS_WITHIN_MS);
-        let lasts_ms = 500 + self.dice.below(25_000);
+        let lasts_ms = 500 + self.dice.below(20_000);
         let fault = self.draw();
         let planned = Planned {
             at_ms,
