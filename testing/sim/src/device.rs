@@ -219,7 +219,7 @@ impl Device {
     async fn operate(&self, drive: &Drive, number: u64) {
         let seed = self.shared.plan.seed.rotate_left(20) ^ (self.number << 32) ^ number;
         let mut dice = Dice::new(seed);
-        sleep(Duration::from_millis(dice.below(8_000))).await;
+        sleep(Duration::from_millis(dice.below(6_000))).await;
         let folder = format!("/{}", self.name);
         if dice.below(5) == 0 {
             let several = Operation::several(&mut dice, &folder, number);

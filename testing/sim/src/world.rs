@@ -12,12 +12,12 @@ use turmoil::Sim;
 
 use crate::audit;
 use crate::faults::{self, Faults};
-use crate::plan::{Node, Plan, Sabotage};
+use crate::plan::{HOSTS_LEFT, Node, Plan, Sabotage};
 use crate::shared::{self, Shared};
 use crate::trace;
 
 /// The steps in which time passes. Messages arrive between them; timers ring to the millisecond.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(20);
 /// The longest run: beyond that something waits for ever.
 const RUN_MAX: Duration = Duration::from_secs(3_600);
 /// How long orders may wait once everything works again.
@@ -99,7 +99,7 @@ fn play(shared: &Arc<Shared>) -> Duration {
         }
         if !shared.is_healed() {
             heal_when_over(shared, &faults, &mut sim, backup.as_ref());
-        } else if !drained && sim.elapsed().subsec_millis() == 0 {
+        } else if sim.elapsed().subsec_millis() == 0 {
             let since = *healed_at.get_or_insert(sim.elapsed());
             let waiting = audit::orders_waiting(shared);
             drained =
@@ -150,7 +150,7 @@ fn heal_when_over(shared: &Shared, faults: &Faults, sim: &mut Sim<'_>, backup: O
     shared.trace.note("!", "everything works again");
     match shared.plan.sabotage {
         Some(Sabotage::TooManyGone) => {
-            let gone = (1..=shared.plan.hosts).filter(|host| host.is_multiple_of(2));
+            let gone = HOSTS_LEFT + 1..=shared.plan.hosts;
             gone.for_each(|host| sim.crash(Node::Host(host).ip()));
         }
         Some(Sabotage::OldBackup) => {
