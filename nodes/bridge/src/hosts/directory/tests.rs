@@ -9,6 +9,8 @@ use crate::audit::reputation::{Verdict, after};
 use crate::repair::judge::Belief;
 
 const NOW: UnixMs = UnixMs(1_700_000_000_000);
+/// How long the offer is good.
+const END_MS: u64 = 100 * 24 * 3_600_000;
 const HOST: (HostAlias, HostId) = (HostAlias(1), HostId([1; 32]));
 
 fn offer() -> StoredOffer {
@@ -21,7 +23,7 @@ fn offer() -> StoredOffer {
         schedule: Schedule::ALWAYS,
         zone: None,
         region: Some("eu".to_owned()),
-        until: Some(NOW.plus_ms(1_000_000)),
+        until: Some(NOW.plus_ms(END_MS)),
     };
     StoredOffer {
         offer,
@@ -75,7 +77,7 @@ fn a_host_counts_while_connected_reached_promised_and_not_paused() {
     assert!(directory.roster().address(HOST.0).unwrap().online);
     directory.heard(&link, state(), NOW);
     assert_eq!(online(&directory, NOW), 1);
-    assert_eq!(online(&directory, NOW.plus_ms(1_000_000)), 0);
+    assert_eq!(online(&directory, NOW.plus_ms(END_MS)), 0);
     directory.disconnect(&link, NOW);
     assert_eq!(online(&directory, NOW), 0);
     assert!(!directory.roster().address(HOST.0).unwrap().online);
@@ -244,4 +246,19 @@ fn older_programs_are_not_sent_what_they_do_not_understand() {
     assert!(messages.try_recv().is_ok());
     let taken = (0..1_000).filter(|_| directory.send(HOST.0, message()));
     assert_eq!(taken.count(), OUTBOX_MAX);
+}
+
+#[test]
+fn a_host_whose_offer_ends_before_long_leaves() {
+    let directory = Directory::new(Timing::STANDARD, &[], NOW);
+    let link = arrive(&directory);
+    directory.set_reachable(&link, true, NOW);
+    assert_eq!(directory.beliefs(NOW).shard(Some(HOST.0)).0, Belief::Here);
+    let soon = NOW.plus_ms(END_MS - 3_600_000);
+    directory.heard(&link, state(), soon);
+    assert_eq!(
+        directory.beliefs(soon).shard(Some(HOST.0)).0,
+        Belief::Leaving
+    );
+    assert_eq!(online(&directory, soon), 0, "and gets nothing more");
 }
