@@ -91,7 +91,7 @@ pub async fn serve(bridge: Bridge, mut socket: WebSocket, peer: IpAddr) {
             };
             let end = session.run().await;
             bridge.directory().disconnect(&session.link, bridge.now());
-            bridge.healing().lock().gone(session.link.alias);
+            repair::dispatch::lost_contact(&bridge, session.link.alias);
             tracing::info!(%host, reason = chain(&end), "host disconnected");
             return;
         }

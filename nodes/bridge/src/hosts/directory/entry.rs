@@ -74,14 +74,14 @@ impl Entry {
     }
 
     /// A Host of the store.
-    pub(super) fn of(row: &HostRow, now: UnixMs) -> Result<Self, StoreError> {
+    pub(super) fn of(row: &HostRow, (alive, now): (UnixMs, UnixMs)) -> Result<Self, StoreError> {
         let record = HostRecord::of(row)?;
         let offer = serde_json::from_slice(&row.offer).map_err(|_| corrupt("hosts", "offer"))?;
         Ok(Self {
             reputation: row.reputation,
             record: record.clone(),
             record_written: record,
-            last_seen: row.last_seen,
+            last_seen: row.last_seen.plus_ms(now.since_ms(alive)),
             written: (row.state, row.last_seen),
             ..Self::new(row.id, offer, now)
         })
