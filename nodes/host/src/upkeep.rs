@@ -198,7 +198,10 @@ mod tests {
         assert_eq!(due(64), [1, 3_001, 6_001]);
         assert_eq!(due(SCRUB_STEP_BYTES), [1, 3_001, 6_001]);
         // Two steps, the second one small.
-        assert_eq!(due(SCRUB_STEP_BYTES * 3 / 2), [1, 2_001, 3_001, 5_001, 6_001]);
+        assert_eq!(
+            due(SCRUB_STEP_BYTES * 3 / 2),
+            [1, 2_001, 3_001, 5_001, 6_001]
+        );
         assert_eq!(due(10 * SCRUB_STEP_BYTES)[..3], [1, 301, 601]);
     }
 }
