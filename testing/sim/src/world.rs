@@ -84,8 +84,8 @@ fn play(shared: &Arc<Shared>) -> Duration {
     sabotage(shared);
     let mut sim = build(shared);
     let mut faults = Faults::new(Arc::clone(shared));
-    let (mut drained, mut healed_at, mut backup) = (false, None, None);
-    while !(drained && shared.devices.iter().all(|device| device.has_checked())) {
+    let (mut checked_at, mut backup) = (None, None);
+    while !is_over(shared, &mut checked_at) {
         if let Err(error) = sim.step() {
             shared
                 .trace
@@ -99,11 +99,6 @@ fn play(shared: &Arc<Shared>) -> Duration {
         }
         if !shared.is_healed() {
             heal_when_over(shared, &faults, &mut sim, backup.as_ref());
-        } else if sim.elapsed().subsec_millis() == 0 {
-            let since = *healed_at.get_or_insert(sim.elapsed());
-            let waiting = audit::orders_waiting(shared);
-            drained =
-                waiting.is_ok_and(|waiting| waiting == 0) || sim.elapsed() > since + DRAIN_MAX;
         }
         if sim.elapsed() > RUN_MAX {
             shared.trace.violation("!", "the run does not end");
@@ -120,6 +115,17 @@ fn play(shared: &Arc<Shared>) -> Duration {
     }
     drop(sim);
     elapsed
+}
+
+/// Whether every device has found everything there, and no order waits any more or has waited for
+/// too long.
+fn is_over(shared: &Shared, checked_at: &mut Option<u64>) -> bool {
+    if !shared.devices.iter().all(|device| device.has_checked()) {
+        return false;
+    }
+    let since = *checked_at.get_or_insert(shared.clock.ms());
+    let waited = Duration::from_millis(shared.clock.ms().saturating_sub(since));
+    waited > DRAIN_MAX || audit::orders_waiting(shared).is_ok_and(|waiting| waiting == 0)
 }
 
 fn build(shared: &Arc<Shared>) -> Sim<'static> {
