@@ -200,11 +200,7 @@ impl<'a> Session<'a> {
         let mut heartbeat_at = self.heartbeat_after(welcome);
         let mut wishes = self.node.wishes.subscribe();
         self.tell_leave(welcome.bridge, writer).await?;
-        let silence_max = if self.spoken >= HEALS {
-            (welcome.heartbeat * BEATS_MISSED_MAX).max(SILENCE_MIN)
-        } else {
-            ORDERS_WITHIN
-        };
+        let silence_max = self.silence_max(welcome);
         let mut silent_at = Instant::now() + silence_max;
         loop {
             let look_at = Instant::now() + SCHEDULE_LOOK;
@@ -238,6 +234,13 @@ impl<'a> Session<'a> {
                 return Err(JoinError::OtherOffer);
             }
         }
+    }
+
+    fn silence_max(&self, welcome: &Welcome) -> Duration {
+        if self.spoken < HEALS {
+            return ORDERS_WITHIN;
+        }
+        (welcome.heartbeat * BEATS_MISSED_MAX).max(SILENCE_MIN)
     }
 
     /// Tells the Bridge what is wished of leaving, where that is new to it.
