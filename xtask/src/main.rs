@@ -8,6 +8,7 @@
 mod api;
 mod bench;
 mod disasters;
+mod fleet;
 mod fuzz;
 mod layers;
 mod planet;
@@ -47,6 +48,8 @@ enum Chore {
     Disasters(disasters::Options),
     /// Run simulated networks, one seed a run
     Sim(sim::Options),
+    /// Simulate how long data lives among a million home computers
+    Fleet(fleet::Options),
     /// Check that a running Bridge is as its description says, with schemathesis
     Api(api::Options),
     /// Try every decoder on what nobody would send
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Chore::Profile(options) => profile::run(&root, &options),
         Chore::Disasters(options) => disasters::run(&root, &options),
         Chore::Sim(options) => sim::run(&root, &options),
+        Chore::Fleet(options) => fleet::run(&root, &options),
         Chore::Api(options) => api::run(&root, &options),
         Chore::Fuzz(options) => fuzz::run(&root, &options),
         Chore::Layers => layers::check(&root).map(|findings| report(&findings)),

@@ -98,10 +98,13 @@ impl Bridge {
     ) -> Result<Self, OpenBridgeError> {
         let rows = read_hosts(&store).await?;
         let memory = store.read(|tx| crate::memory::read(tx)).await?;
+        let now = config.environment.now();
+        // A Bridge without a memory is new, or older than marks.
+        let alive = if memory.mark > 0 { memory.at } else { now };
         let inner = Inner {
             store,
             keys: Arc::new(keys),
-            directory: Directory::new(config.policy.timing, rows, config.environment.now()),
+            directory: Directory::new(config.policy.timing, &rows, (alive, now)),
             config,
             dialer: Dialer::new(DialerLimits {
                 idle_max: 0,

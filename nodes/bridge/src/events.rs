@@ -26,12 +26,26 @@ pub fn push(
     tx: &mut dyn Tx,
     alias: HostAlias,
     at: UnixMs,
+    event: (HostEventKind, &str),
+) -> Result<(), StoreError> {
+    push_above(tx, alias, (at, 0), event)
+}
+
+/// As [`push`], with a number above `above`: for a Host that has seen events which a restored Bridge
+/// does not remember.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn push_above(
+    tx: &mut dyn Tx,
+    alias: HostAlias,
+    (at, above): (UnixMs, u64),
     (kind, reason): (HostEventKind, &str),
 ) -> Result<(), StoreError> {
     let reason = reason.chars().take(EVENT_REASON_CHARS_MAX).collect();
     let body = serde_json::to_vec(&KeptEvent { kind, reason });
     let body = body.map_err(|_| corrupt("host_log", "event"))?;
-    tx.append_log(alias, HostLog::Events, at, &body)?;
+    tx.append_log(alias, (HostLog::Events, above), at, &body)?;
     metrics::counter!("xcloud_bridge_hosts_events_total").increment(1);
     tracing::info!(host = alias.0, ?kind, "decided about a host");
     Ok(())

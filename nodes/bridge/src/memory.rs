@@ -3,17 +3,16 @@
 //! then nothing that was stored since, or might have been, is deleted.
 
 use metastore::{
-    BlobState, HostAlias, ROWS_PER_CALL_MAX, ReferenceDelta, ReferenceError, RetiredCursor,
-    StoreError, Tx, UsageDelta,
+    BlobState, ROWS_PER_CALL_MAX, ReferenceDelta, ReferenceError, RetiredCursor, StoreError, Tx,
+    UsageDelta,
 };
 use model::units::{BridgeId, UnixMs};
 use model::wire::Signed;
-use model::wire::upkeep::{HostEventKind, Mark};
+use model::wire::upkeep::Mark;
 use serde::{Deserialize, Serialize};
 
 use crate::bridge::Bridge;
 use crate::corrupt::corrupt;
-use crate::events;
 use crate::upload::plan::signed;
 use crate::upload::record::UploadRecord;
 
@@ -91,7 +90,7 @@ pub fn grow(tx: &mut dyn Tx, now: UnixMs) -> Result<Memory, StoreError> {
 pub fn shown(
     tx: &mut dyn Tx,
     bridge: &BridgeId,
-    (alias, shown): (HostAlias, &Signed<Mark>),
+    shown: &Signed<Mark>,
     now: UnixMs,
 ) -> Result<bool, StoreError> {
     let Ok(mark) = shown.open(&bridge.0) else {
@@ -115,9 +114,6 @@ pub fn shown(
     memory.unsettled = true;
     write(tx, &memory)?;
     forget_orders(tx)?;
-    let reason = "the bridge was restored from an older backup: it deletes nothing that was stored \
-                  since";
-    events::push(tx, alias, now, (HostEventKind::Frozen, reason))?;
     Ok(true)
 }
 

@@ -99,7 +99,7 @@ pub fn signed(
             serials,
             reason: DeleteReason::Retired,
         },
-        kind => kind,
+        kind @ OrderKind::Delete { .. } => kind,
     };
     let order = Order {
         bridge: keys.id,

@@ -47,7 +47,7 @@ pub async fn round(bridge: &Bridge) -> Result<(), TxError<StoreError>> {
             break;
         }
     }
-    let mut findings = scan.findings;
+    let mut findings = scan.finish();
     tell(&findings);
     let census = std::mem::take(&mut findings.census);
     for (alias, places) in census {

@@ -54,6 +54,9 @@ pub(crate) enum JoinError {
     /// An order that cannot be carried out; the Bridge sends it again.
     #[error("an order cannot be carried out")]
     Order(#[from] OrderError),
+    /// Nothing was heard of the Bridge for longer than it is ever silent.
+    #[error("the bridge is silent")]
+    Silent,
     /// What is offered has changed: the Bridge is greeted anew.
     #[error("what this host offers has changed")]
     OtherOffer,
@@ -108,6 +111,7 @@ fn report(link: &BridgeLink, ended: &JoinError, after: Duration) {
         | JoinError::Closed
         | JoinError::Malformed(_)
         | JoinError::OutOfOrder { .. }
+        | JoinError::Silent
         | JoinError::OtherOffer
         | JoinError::Order(_)
         | JoinError::Event(_) => JoinState::Away { reason },

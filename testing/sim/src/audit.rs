@@ -9,7 +9,7 @@ use model::units::ShardId;
 use shardstore::StoreConfig;
 
 use crate::nodes;
-use crate::plan::{Node, Sabotage};
+use crate::plan::{HOSTS_LEFT, Node, Sabotage};
 use crate::shared::Shared;
 
 /// Rows read at a time.
@@ -123,7 +123,7 @@ fn hosts(shared: &Shared) -> Result<Hosts, StoreError> {
 fn is_gone(shared: &Shared, host: u64) -> bool {
     let planned = shared.plan.faults.iter();
     let gone = planned.map(|planned| planned.fault);
-    let sabotaged = shared.plan.sabotage == Some(Sabotage::TooManyGone) && host.is_multiple_of(2);
+    let sabotaged = shared.plan.sabotage == Some(Sabotage::TooManyGone) && host > HOSTS_LEFT;
     sabotaged
         || gone
             .into_iter()

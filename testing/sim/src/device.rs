@@ -219,7 +219,7 @@ impl Device {
     async fn operate(&self, drive: &Drive, number: u64) {
         let seed = self.shared.plan.seed.rotate_left(20) ^ (self.number << 32) ^ number;
         let mut dice = Dice::new(seed);
-        sleep(Duration::from_millis(dice.below(8_000))).await;
+        sleep(Duration::from_millis(dice.below(6_000))).await;
         let folder = format!("/{}", self.name);
         if dice.below(5) == 0 {
             let several = Operation::several(&mut dice, &folder, number);
@@ -249,35 +249,37 @@ impl Device {
         }
     }
 
-    /// Everything is there, and nothing else.
+    /// Everything is there, and nothing else. One thing that is not is enough.
     async fn check(&self, drive: &Drive) {
         let all = self.shared.files(&self.kept);
-        self.insist("ls", || ops::list(drive, &all, "/")).await;
+        let mut good = self.insist("ls", || ops::list(drive, &all, "/")).await;
         let files = self.kept.files().clone();
         for path in files.paths() {
             let get = Operation::Get { path };
-            self.insist(&get.to_string(), || get.run(drive, "", &files))
-                .await;
+            let what = get.to_string();
+            good = good && self.insist(&what, || get.run(drive, "", &files)).await;
         }
         self.note("has checked");
     }
 
     /// Tries until it is done, since Hosts and Bridge may need a moment to find each other again.
-    async fn insist(&self, what: &str, attempt: impl AsyncFn() -> Outcome) {
+    async fn insist(&self, what: &str, attempt: impl AsyncFn() -> Outcome) -> bool {
         let mut last = String::new();
         for _ in 0..TRIES {
             match attempt().await {
-                Outcome::Done(_) => return,
+                Outcome::Done(_) => return true,
                 Outcome::Failed(why) => last = why,
                 Outcome::Wrong(wrong) => {
                     let text = format_args!("{what} in the end: {wrong}");
-                    return self.shared.trace.violation(&self.name, text);
+                    self.shared.trace.violation(&self.name, text);
+                    return false;
                 }
             }
             sleep(TRY_AGAIN_AFTER).await;
         }
         let text = format_args!("{what} fails in the end: {last}");
         self.shared.trace.violation(&self.name, text);
+        false
     }
 }
 

@@ -195,6 +195,9 @@ impl Faults {
         let Fault::Partition { from, to, one_way } = fault else {
             return;
         };
+        let sockets = &self.shared.sockets;
+        sockets.set_cut(from.ip(), to.ip(), on);
+        sockets.set_cut(to.ip(), from.ip(), on && !one_way);
         match (on, one_way) {
             (true, true) => sim.partition_oneway(from.ip(), to.ip()),
             (true, false) => sim.partition(from.ip(), to.ip()),

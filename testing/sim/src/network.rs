@@ -1,7 +1,11 @@
 //! The sockets of simulated nodes: turmoil's, made slow where a fault says so, and silent from the
 //! moment on that their machine has no power.
+//!
+//! turmoil sends nothing twice: what a partition swallows leaves a gap behind which the connection
+//! hears nothing more, while the other direction goes on. A kernel would notice that nobody
+//! acknowledges; so a connection that lost something ends after as long as ours are told to wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -20,6 +24,8 @@ use crate::disk::Disks;
 
 /// Bytes that a slow link takes at a time.
 const SLOW_PIECE_BYTES: usize = 16 * 1_024;
+/// A connection whose bytes nobody acknowledges for this long is dead.
+const UNHEARD_MAX: Duration = Duration::from_secs(20);
 
 /// All sockets of a run. A clone is the same network.
 #[derive(Clone, Debug)]
@@ -34,6 +40,8 @@ struct Links {
     machines: BTreeMap<IpAddr, String>,
     /// Bytes per second that these nodes send and get.
     slow: BTreeMap<IpAddr, u64>,
+    /// From whom nothing gets to whom.
+    cut: BTreeSet<(IpAddr, IpAddr)>,
     traffic: Traffic,
 }
 
@@ -66,6 +74,16 @@ impl Sockets {
         };
     }
 
+    /// From now on nothing gets from one node to the other, or everything does again.
+    pub(crate) fn set_cut(&self, from: IpAddr, to: IpAddr, is_cut: bool) {
+        let cut = &mut self.links().cut;
+        if is_cut {
+            cut.insert((from, to));
+        } else {
+            cut.remove(&(from, to));
+        }
+    }
+
     pub(crate) fn traffic(&self) -> Traffic {
         self.links().traffic
     }
@@ -86,6 +104,7 @@ impl Sockets {
             ends: [here, there],
             machine,
             busy: None,
+            unheard: None,
         }))
     }
 }
@@ -135,6 +154,8 @@ struct Socket {
     machine: Option<String>,
     /// Until a slow link has taken what was written last.
     busy: Option<Pin<Box<Sleep>>>,
+    /// Something was lost: when the connection is given up.
+    unheard: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
@@ -142,6 +163,15 @@ impl Socket {
     fn is_dark(&self) -> bool {
         let machine = self.machine.as_ref();
         machine.is_some_and(|name| self.sockets.disks.with(name, |machine| machine.is_dark()))
+    }
+
+    /// Fails once nothing was heard for too long.
+    fn poll_unheard(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let unheard = self.unheard.as_mut();
+        match unheard.map(|unheard| unheard.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) => Err(io::ErrorKind::TimedOut.into()),
+            Some(Poll::Pending) | None => Ok(()),
+        }
     }
 }
 
@@ -154,6 +184,7 @@ impl AsyncRead for Socket {
         if self.is_dark() {
             return Poll::Pending;
         }
+        self.poll_unheard(cx)?;
         Pin::new(&mut self.tcp).poll_read(cx, buf)
     }
 }
@@ -167,15 +198,21 @@ impl AsyncWrite for Socket {
         if self.is_dark() {
             return Poll::Pending;
         }
+        self.poll_unheard(cx)?;
         if let Some(busy) = &mut self.busy {
             ready!(busy.as_mut().poll(cx));
             self.busy = None;
         }
-        let rate = {
+        let [here, there] = self.ends;
+        let (rate, is_cut) = {
             let links = self.sockets.links();
             let rates = self.ends.iter().filter_map(|ip| links.slow.get(ip));
-            rates.min().copied()
+            (rates.min().copied(), links.cut.contains(&(here, there)))
         };
+        if is_cut && self.unheard.is_none() {
+            self.unheard = Some(Box::pin(sleep(UNHEARD_MAX)));
+            self.poll_unheard(cx)?;
+        }
         let most = rate.map_or(buf.len(), |_| SLOW_PIECE_BYTES.min(buf.len()));
         let piece = buf.get(..most).unwrap_or(buf);
         let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, piece))?;

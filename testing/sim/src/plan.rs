@@ -1,14 +1,10 @@
 //! What a seed means: who is there, what owners do, and what goes wrong when.
 
+mod survivable;
+
 use planet::Dice;
 
-/// Hosts that may be lost for good, by how many there are: what is acknowledged lies on so many
-/// more Hosts than restore it, as long as there are four zones to choose from.
-const HOSTS_FOR_TWO_LOSSES: u64 = 9;
-/// Hosts that may be down at a time.
-const DOWN_MAX: usize = 3;
-/// Faults begin within this time.
-const FAULTS_WITHIN_MS: u64 = 90_000;
+use survivable::{Faults, damaged};
 
 /// A run.
 #[derive(Clone, Debug)]
@@ -130,6 +126,9 @@ pub enum Node {
     Device(u64),
 }
 
+/// Hosts that are left where too many are lost on purpose.
+pub(crate) const HOSTS_LEFT: u64 = 2;
+
 /// What is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
@@ -155,11 +154,17 @@ impl Plan {
         let mut plan = Self {
             seed,
             hosts,
-            operations: 8 + dice.below(13),
+            operations: 5 + dice.below(11),
             retention_ms: *dice.pick(&[1, 20_000, 86_400_000]).unwrap_or(&1),
             latency_ms: (1, 5 + dice.below(95)),
             skew_ms: (0..nodes)
-                .map(|_| if skewed { skew(&mut dice) } else { 0 })
+                .map(|_| {
+                    if skewed {
+                        survivable::skew(&mut dice)
+                    } else {
+                        0
+                    }
+                })
                 .collect(),
             joins_ms: Vec::new(),
             devices,
@@ -172,18 +177,11 @@ impl Plan {
                 if host < 5 {
                     0
                 } else {
-                    dice.below(3) / 2 * dice.below(60_000)
+                    dice.below(3) / 2 * dice.below(40_000)
                 }
             })
             .collect();
-        let mut faults = Faults::new(&plan, dice);
-        let count = faults.dice.below(13);
-        for _ in 0..count {
-            faults.add();
-        }
-        let mut planned = faults.planned;
-        planned.sort_by_key(|planned| planned.at_ms);
-        plan.faults = planned;
+        plan.faults = Faults::new(&plan, dice).draw_all();
         plan
     }
 
@@ -208,183 +206,6 @@ impl Plan {
         let mut faults = self.faults.iter();
         faults.any(|planned| damaged(planned.fault) == Some(host))
     }
-}
-
-/// Up to four minutes, so that no two clocks are further apart than what is tolerated.
-fn skew(dice: &mut Dice) -> i64 {
-    i64::try_from(dice.below(480_000)).unwrap_or(0) - 240_000
-}
-
-/// Draws faults that together are survivable.
-struct Faults {
-    dice: Dice,
-    hosts: u64,
-    devices: u64,
-    /// Hosts that are damaged for good.
-    damaged: Vec<u64>,
-    damaged_max: usize,
-    planned: Vec<Planned>,
-}
-
-impl Faults {
-    fn new(plan: &Plan, dice: Dice) -> Self {
-        Self {
-            dice,
-            hosts: plan.hosts,
-            devices: plan.device_count(),
-            damaged: Vec::new(),
-            damaged_max: if plan.hosts >= HOSTS_FOR_TWO_LOSSES {
-                2
-            } else {
-                1
-            },
-            planned: Vec::new(),
-        }
-    }
-
-    fn add(&mut self) {
-        let at_ms = 3_000 + self.dice.below(FAULTS_WITHIN_MS);
-        let lasts_ms = 500 + self.dice.below(25_000);
-        let fault = self.draw();
-        let planned = Planned {
-            at_ms,
-            until_ms: at_ms + lasts_ms,
-            fault,
-        };
-        if self.is_survivable(&planned) {
-            if let Some(host) = damaged(fault)
-                && !self.damaged.contains(&host)
-            {
-                self.damaged.push(host);
-            }
-            self.planned.push(planned);
-        }
-    }
-
-    fn power_cut(&mut self, node: Node, accesses_max: u64) -> Fault {
-        let accesses = self.dice.below(accesses_max);
-        Fault::PowerCut { node, accesses }
-    }
-
-    fn draw(&mut self) -> Fault {
-        let host = 1 + self.dice.below(self.hosts);
-        match self.dice.below(18) {
-            0..=3 => self.power_cut(Node::Host(host), 60),
-            4 => Fault::Restart { host },
-            5 => Fault::Gone { host },
-            6 | 7 => self.power_cut(Node::Bridge, 200),
-            8 => {
-                let device = 1 + self.dice.below(self.devices);
-                self.power_cut(Node::Device(device), 100)
-            }
-            16 => Fault::Wiped { host },
-            17 => Fault::ClockJump {
-                node: self.node(),
-                ms: skew(&mut self.dice),
-            },
-            9 | 10 => Fault::Partition {
-                from: self.node(),
-                to: self.node(),
-                one_way: self.dice.below(2) == 0,
-            },
-            11 => Fault::Clogged {
-                a: self.node(),
-                b: self.node(),
-            },
-            12 => Fault::Slow {
-                node: self.node(),
-                bytes_per_s: 40_000 + self.dice.below(400_000),
-            },
-            13 => Fault::DiskFull { host },
-            14 => Fault::SlowDisks {
-                ms: 5 + self.dice.below(500),
-            },
-            _ => Fault::BitFlip { host },
-        }
-    }
-
-    fn node(&mut self) -> Node {
-        match self.dice.below(4) {
-            0 => Node::Bridge,
-            1 => Node::Device(1 + self.dice.below(self.devices)),
-            _ => Node::Host(1 + self.dice.below(self.hosts)),
-        }
-    }
-
-    fn is_survivable(&self, new: &Planned) -> bool {
-        if let Some(host) = damaged(new.fault)
-            && !self.damaged.contains(&host)
-            && self.damaged.len() >= self.damaged_max
-        {
-            return false;
-        }
-        match new.fault {
-            Fault::Partition { from: a, to: b, .. } | Fault::Clogged { a, b } => {
-                return a != b && !self.overlaps(new, |other| pair_of(other) == pair_of(new.fault));
-            }
-            Fault::PowerCut { node, .. } if !matches!(node, Node::Host(_)) => {
-                let is_same =
-                    |other| matches!(other, Fault::PowerCut { node: cut, .. } if cut == node);
-                return !self.overlaps(new, is_same);
-            }
-            _ => {}
-        }
-        let Some(host) = down(new.fault) else {
-            let kind = std::mem::discriminant(&new.fault);
-            return !self.overlaps(new, |other| std::mem::discriminant(&other) == kind);
-        };
-        let others = self.planned.iter().filter(|other| {
-            let gone = matches!(other.fault, Fault::Gone { .. } | Fault::PowerCut { .. });
-            down(other.fault).is_some() && (gone || overlap(other, new))
-        });
-        let twice = self.planned.iter().any(|other| {
-            down(other.fault) == Some(host)
-                && (matches!(other.fault, Fault::Gone { .. })
-                    || matches!(new.fault, Fault::Gone { .. })
-                    || overlap(other, new))
-        });
-        !twice && others.count() < DOWN_MAX
-    }
-
-    fn overlaps(&self, new: &Planned, is_same: impl Fn(Fault) -> bool) -> bool {
-        let mut others = self.planned.iter();
-        others.any(|other| is_same(other.fault) && overlap(other, new))
-    }
-}
-
-/// The Host that is down because of a fault.
-const fn down(fault: Fault) -> Option<u64> {
-    match fault {
-        Fault::PowerCut {
-            node: Node::Host(host),
-            ..
-        }
-        | Fault::Restart { host }
-        | Fault::Wiped { host }
-        | Fault::Gone { host } => Some(host),
-        _ => None,
-    }
-}
-
-/// The Host that does not have all it had because of a fault.
-const fn damaged(fault: Fault) -> Option<u64> {
-    match fault {
-        Fault::Gone { host } | Fault::Wiped { host } | Fault::BitFlip { host } => Some(host),
-        _ => None,
-    }
-}
-
-fn pair_of(fault: Fault) -> Option<(Node, Node)> {
-    match fault {
-        Fault::Partition { from: a, to: b, .. } | Fault::Clogged { a, b } => {
-            Some((a.min(b), a.max(b)))
-        }
-        _ => None,
-    }
-}
-
-const fn overlap(a: &Planned, b: &Planned) -> bool {
-    a.at_ms <= b.until_ms && b.at_ms <= a.until_ms
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use turmoil::Sim;
 
 use crate::audit;
 use crate::faults::{self, Faults};
-use crate::plan::{Node, Plan, Sabotage};
+use crate::plan::{HOSTS_LEFT, Node, Plan, Sabotage};
 use crate::shared::{self, Shared};
 use crate::trace;
 
 /// The steps in which time passes. Messages arrive between them; timers ring to the millisecond.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(20);
 /// The longest run: beyond that something waits for ever.
 const RUN_MAX: Duration = Duration::from_secs(3_600);
 /// How long orders may wait once everything works again.
@@ -84,8 +84,8 @@ fn play(shared: &Arc<Shared>) -> Duration {
     sabotage(shared);
     let mut sim = build(shared);
     let mut faults = Faults::new(Arc::clone(shared));
-    let (mut drained, mut healed_at, mut backup) = (false, None, None);
-    while !(drained && shared.devices.iter().all(|device| device.has_checked())) {
+    let (mut checked_at, mut backup) = (None, None);
+    while !is_over(shared, &mut checked_at) {
         if let Err(error) = sim.step() {
             shared
                 .trace
@@ -99,11 +99,6 @@ fn play(shared: &Arc<Shared>) -> Duration {
         }
         if !shared.is_healed() {
             heal_when_over(shared, &faults, &mut sim, backup.as_ref());
-        } else if !drained && sim.elapsed().subsec_millis() == 0 {
-            let since = *healed_at.get_or_insert(sim.elapsed());
-            let waiting = audit::orders_waiting(shared);
-            drained =
-                waiting.is_ok_and(|waiting| waiting == 0) || sim.elapsed() > since + DRAIN_MAX;
         }
         if sim.elapsed() > RUN_MAX {
             shared.trace.violation("!", "the run does not end");
@@ -120,6 +115,17 @@ fn play(shared: &Arc<Shared>) -> Duration {
     }
     drop(sim);
     elapsed
+}
+
+/// Whether every device has found everything there, and no order waits any more or has waited for
+/// too long.
+fn is_over(shared: &Shared, checked_at: &mut Option<u64>) -> bool {
+    if !shared.devices.iter().all(|device| device.has_checked()) {
+        return false;
+    }
+    let since = *checked_at.get_or_insert(shared.clock.ms());
+    let waited = Duration::from_millis(shared.clock.ms().saturating_sub(since));
+    waited > DRAIN_MAX || audit::orders_waiting(shared).is_ok_and(|waiting| waiting == 0)
 }
 
 fn build(shared: &Arc<Shared>) -> Sim<'static> {
@@ -150,7 +156,7 @@ fn heal_when_over(shared: &Shared, faults: &Faults, sim: &mut Sim<'_>, backup: O
     shared.trace.note("!", "everything works again");
     match shared.plan.sabotage {
         Some(Sabotage::TooManyGone) => {
-            let gone = (1..=shared.plan.hosts).filter(|host| host.is_multiple_of(2));
+            let gone = HOSTS_LEFT + 1..=shared.plan.hosts;
             gone.for_each(|host| sim.crash(Node::Host(host).ip()));
         }
         Some(Sabotage::OldBackup) => {

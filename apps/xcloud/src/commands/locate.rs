@@ -33,6 +33,7 @@ struct SegmentReport {
     k: u16,
     n: u16,
     live: u64,
+    inconsistent: bool,
     shards: Vec<ShardReport>,
 }
 
@@ -82,6 +83,12 @@ fn show(spread: &Spread, printer: Printer) -> Result<(), Failure> {
             "segment {}: {live} of {n} shards live, {k} needed",
             segment.segment
         ))?;
+        if segment.inconsistent {
+            printer.line(
+                "  its shards do not fit together: what is lost of it is not made anew; put the file \
+                 again",
+            )?;
+        }
         for (index, shard) in segment.shards.iter().enumerate() {
             let host = shard
                 .host
@@ -180,6 +187,7 @@ fn segments(spread: &Spread) -> Vec<SegmentReport> {
         k,
         n,
         live: segment.live(),
+        inconsistent: segment.inconsistent,
         shards: shards(segment),
     };
     spread.segments.iter().map(report).collect()

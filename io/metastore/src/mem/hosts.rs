@@ -121,7 +121,7 @@ impl HostTable for Mem {
     fn append_log(
         &mut self,
         alias: HostAlias,
-        log: HostLog,
+        (log, above): (HostLog, u64),
         at: UnixMs,
         body: &[u8],
     ) -> Result<Option<u64>, StoreError> {
@@ -130,7 +130,8 @@ impl HostTable for Mem {
         if self.hosts.get(&alias).is_none() {
             return Ok(None);
         }
-        let seq = self.newest_log(alias, log)? + 1;
+        to_i64("seq", above.saturating_add(1))?;
+        let seq = self.newest_log(alias, log)?.max(above) + 1;
         self.host_log.put((alias, log, seq), (at, body.to_vec()));
         Ok(Some(seq))
     }

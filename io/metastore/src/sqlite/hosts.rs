@@ -118,7 +118,7 @@ impl HostTable for SqliteTx<'_> {
     fn append_log(
         &mut self,
         alias: HostAlias,
-        log: HostLog,
+        (log, above): (HostLog, u64),
         at: UnixMs,
         body: &[u8],
     ) -> Result<Option<u64>, StoreError> {
@@ -126,10 +126,16 @@ impl HostTable for SqliteTx<'_> {
         self.one(
             "append to a host's log",
             "INSERT INTO host_log (host, kind, seq, at, body)
-             SELECT ?1, ?2, 1 + coalesce(
-                 (SELECT max(seq) FROM host_log WHERE host = ?1 AND kind = ?2), 0), ?3, ?4
+             SELECT ?1, ?2, 1 + max(?5, coalesce(
+                 (SELECT max(seq) FROM host_log WHERE host = ?1 AND kind = ?2), 0)), ?3, ?4
              FROM hosts WHERE alias = ?1 RETURNING seq",
-            params![alias.0, log_number(log), to_i64("at", at.0)?, body],
+            params![
+                alias.0,
+                log_number(log),
+                to_i64("at", at.0)?,
+                body,
+                to_i64("seq", above.saturating_add(1))? - 1
+            ],
             |row| number(row, 0),
         )
     }

@@ -78,7 +78,7 @@ pub enum HostLog {
 /// An entry of a Host's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostLogRow {
-    /// Its number in that log of that Host: from 1, without gaps, never reused.
+    /// Its number in that log of that Host: from 1, never reused, without gaps but those asked for.
     pub seq: u64,
     /// When.
     pub at: UnixMs,
@@ -129,12 +129,13 @@ pub trait HostTable {
     /// Replaces what else is known of a Host; `false` where there is no such Host.
     fn set_record(&mut self, alias: HostAlias, record: &[u8]) -> Result<bool, StoreError>;
 
-    /// Appends to a log of a Host and returns the entry's number; `None` where there is no such
-    /// Host.
+    /// Appends to a log of a Host and returns the entry's number: the next one, and above the number
+    /// given with the log.
+    /// `None` where there is no such Host.
     fn append_log(
         &mut self,
         alias: HostAlias,
-        log: HostLog,
+        log: (HostLog, u64),
         at: UnixMs,
         body: &[u8],
     ) -> Result<Option<u64>, StoreError>;

@@ -298,7 +298,10 @@ fn hosts(tx: &mut dyn Tx, dice: &mut Dice) -> String {
         5 | 6 => format!("{:?}", tx.push_order(alias, &[dice.roll(9)])),
         7 => format!("{:?}", tx.pending_orders(alias, dice.number(), limit)),
         8 => format!("{:?}", tx.acknowledge_orders(alias, dice.number())),
-        9 | 10 => format!("{:?}", tx.append_log(alias, log, dice.time(), &[7])),
+        9 | 10 => format!(
+            "{:?}",
+            tx.append_log(alias, (log, dice.roll(9).into()), dice.time(), &[7])
+        ),
         11 => format!("{:?}", tx.host_log(alias, log, dice.number(), limit)),
         12 => format!("{:?}", tx.sweep_log(log, dice.time(), limit)),
         13 => format!("{:?}", tx.raise_order_seq(alias, dice.number())),

@@ -341,15 +341,18 @@ pub(crate) fn logs_are_numbered_for_each_host_and_kind(fixture: &Fixture) {
         let host = tx.upsert_host(&HostId([9; 32]), b"", UnixMs(1))?;
         let other = tx.upsert_host(&HostId([8; 32]), b"", UnixMs(1))?;
         let (events, audits) = (HostLog::Events, HostLog::Audits);
-        assert_eq!(tx.append_log(HostAlias(77), events, UnixMs(1), b"x")?, None);
+        assert_eq!(
+            tx.append_log(HostAlias(77), (events, 0), UnixMs(1), b"x")?,
+            None
+        );
         for seq in 1..=3 {
             assert_eq!(
-                tx.append_log(host, events, UnixMs(10 * seq), b"e")?,
+                tx.append_log(host, (events, 0), UnixMs(10 * seq), b"e")?,
                 Some(seq)
             );
         }
-        assert_eq!(tx.append_log(host, audits, UnixMs(5), b"a")?, Some(1));
-        assert_eq!(tx.append_log(other, events, UnixMs(5), b"o")?, Some(1));
+        assert_eq!(tx.append_log(host, (audits, 0), UnixMs(5), b"a")?, Some(1));
+        assert_eq!(tx.append_log(other, (events, 0), UnixMs(5), b"o")?, Some(1));
 
         let seqs = |tx: &dyn Tx, log| {
             let rows = tx.host_log(host, log, 0, 9).unwrap();
@@ -369,7 +372,8 @@ pub(crate) fn logs_are_numbered_for_each_host_and_kind(fixture: &Fixture) {
         assert_eq!(tx.newest_log(host, events)?, 3);
         assert_eq!(tx.newest_log(host, audits)?, 1);
         assert_eq!(tx.newest_log(other, audits)?, 0);
-        assert_eq!(tx.append_log(host, events, UnixMs(1), b"e")?, Some(4));
+        assert_eq!(tx.append_log(host, (events, 2), UnixMs(1), b"e")?, Some(4));
+        assert_eq!(tx.append_log(host, (events, 9), UnixMs(1), b"e")?, Some(10));
         Ok(())
     });
 }

@@ -13,7 +13,7 @@ use crate::healing::{Asked, Contained};
 use crate::place::Place;
 
 /// Hosts asked in one round.
-const HOSTS_PER_ROUND: usize = 256;
+const HOSTS_PER_ROUND: usize = 4_096;
 /// Drawn shards that are looked at for one question.
 const DRAWS_MAX: usize = 4;
 /// A question is asked so often before silence counts.

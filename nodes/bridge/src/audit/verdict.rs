@@ -168,7 +168,7 @@ fn conclude(
         evidence,
     };
     let body = serde_json::to_vec(&kept).map_err(|_| corrupt("host_log", "audit"))?;
-    tx.append_log(alias, HostLog::Audits, now, &body)?;
+    tx.append_log(alias, (HostLog::Audits, 0), now, &body)?;
     metrics::counter!("xcloud_bridge_audit_verdicts_total", "outcome" => outcome.label())
         .increment(1);
     Ok(Judged {

@@ -44,11 +44,10 @@ impl Breaker {
         let many = |silent: usize| silent >= ZONES_MIN && silent * ZONES_SHARE > zones;
         match self.open {
             // Once open it stays open until most are back, or for too long.
-            Some(since) => {
-                if !many(self.silent.len()) || now.since_ms(since) > OPEN_MAX_MS {
-                    self.open = None;
-                    self.silent.clear();
-                }
+            Some(since) if many(self.silent.len()) && now.since_ms(since) <= OPEN_MAX_MS => {}
+            Some(_) => {
+                self.open = None;
+                self.silent.clear();
             }
             None if many(lately) => self.open = Some(now),
             None => {}

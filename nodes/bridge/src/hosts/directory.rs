@@ -78,12 +78,13 @@ pub struct Arrival {
 }
 
 impl Directory {
-    /// The Hosts of the store; nobody is connected yet.
+    /// The Hosts of the store; nobody is connected yet. `alive` is when the Bridge was there last:
+    /// while it was not, nobody was silent.
     #[must_use]
-    pub fn new(timing: Timing, rows: Vec<HostRow>, now: UnixMs) -> Self {
-        let entries = rows.into_iter().filter_map(|row| {
+    pub fn new(timing: Timing, rows: &[HostRow], (alive, now): (UnixMs, UnixMs)) -> Self {
+        let entries = rows.iter().filter_map(|row| {
             let alias = row.alias;
-            let entry = Entry::of(row, now).inspect_err(|error| {
+            let entry = Entry::of(row, (alive, now)).inspect_err(|error| {
                 tracing::error!(host = alias.0, %error, "a stored host is unreadable");
             });
             Some((alias, entry.ok()?))

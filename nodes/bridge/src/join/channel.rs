@@ -91,7 +91,7 @@ pub async fn serve(bridge: Bridge, mut socket: WebSocket, peer: IpAddr) {
             };
             let end = session.run().await;
             bridge.directory().disconnect(&session.link, bridge.now());
-            bridge.healing().lock().gone(session.link.alias);
+            repair::dispatch::lost_contact(&bridge, session.link.alias);
             tracing::info!(%host, reason = chain(&end), "host disconnected");
             return;
         }
@@ -210,6 +210,13 @@ async fn judge(
     checked.unwrap_or(Err(HelloError::Store(metastore::StoreError::Panicked)))
 }
 
+/// The next time a Host's addresses are dialled.
+struct Reaching {
+    next: BoxFuture<'static, Result<(), CallError>>,
+    /// How often that failed in a row.
+    failures: u32,
+}
+
 /// A channel of a Host that was welcomed.
 struct Session<'a> {
     bridge: &'a Bridge,
@@ -236,31 +243,42 @@ impl Session<'_> {
         if outcome.is_ok() {
             outcome = self.send_queued().await;
         }
-        let mut reaching = self.reach_after(Duration::ZERO);
-        let mut failures = 0;
+        let mut reaching = Reaching {
+            next: self.reach_after(Duration::ZERO),
+            failures: 0,
+        };
         let mut silent_from = Instant::now();
         loop {
             if let Err(end) = outcome {
                 return end;
             }
-            let ended = self.ended(silent_from);
-            outcome = tokio::select! {
-                // A Host that sends without end is cut by `take`, so its messages cannot keep what
-                // comes below from its turn; and whoever sent something was not silent.
-                biased;
-                () = self.orders.notified() => self.send_queued().await,
-                Some(message) = self.outbox.recv() => send(&mut self.socket, &message).await,
-                message = receive(&mut self.socket) => {
-                    silent_from = Instant::now();
-                    self.take(message).await
-                }
-                end = ended => Err(end),
-                reached = &mut reaching => {
-                    failures = if reached.is_ok() { 0 } else { failures + 1 };
-                    reaching = self.reach_after(pause(failures));
-                    self.tell_reachability(reached).await
-                }
-            };
+            outcome = self.turn(&mut reaching, &mut silent_from).await;
+        }
+    }
+
+    /// Waits for what comes next, and does it.
+    async fn turn(
+        &mut self,
+        reaching: &mut Reaching,
+        silent_from: &mut Instant,
+    ) -> Result<(), ChannelEnd> {
+        let ended = self.ended(*silent_from);
+        tokio::select! {
+            // A Host that sends without end is cut by `take`, so its messages cannot keep what
+            // comes below from its turn; and whoever sent something was not silent.
+            biased;
+            () = self.orders.notified() => self.send_queued().await,
+            Some(message) = self.outbox.recv() => send(&mut self.socket, &message).await,
+            message = receive(&mut self.socket) => {
+                *silent_from = Instant::now();
+                self.take(message).await
+            }
+            end = ended => Err(end),
+            reached = &mut reaching.next => {
+                reaching.failures = if reached.is_ok() { 0 } else { reaching.failures + 1 };
+                reaching.next = self.reach_after(pause(reaching.failures));
+                self.tell_reachability(reached).await
+            }
         }
     }
 

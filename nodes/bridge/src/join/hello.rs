@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use metastore::{HostAlias, StoreError, Tx};
+use metastore::{HostAlias, HostLog, StoreError, Tx};
 use model::units::{BridgeId, HostId, UnixMs};
 use model::wire::control::{Hello, HostState, Offer};
 use model::wire::limits::{HOST_ADDRESSES_MAX, NAME_BYTES_MAX};
@@ -16,8 +16,8 @@ use crate::hosts::offer::{StoredOffer, zone_of};
 use crate::refusal::{Refusal, internal};
 use crate::{events, memory, orders};
 
-/// A Host that says it has done more orders than this is not believed.
-const ORDERS_DONE_MAX: u64 = 1 << 48;
+/// A Host that says it has done more orders or seen more events than this is not believed.
+const NUMBER_MAX: u64 = 1 << 48;
 /// Longest agent text.
 const AGENT_BYTES_MAX: usize = 128;
 
@@ -218,11 +218,17 @@ pub fn join(
         events::push(tx, alias, now, (HostEventKind::Joined, &reason))?;
     }
     if let Some(mark) = &newcomer.mark {
-        memory::shown(tx, bridge, (alias, mark), now)?;
+        memory::shown(tx, bridge, mark, now)?;
     }
-    // Where our memory went back, numbers go on behind those the Host has done.
-    if newcomer.orders_done < ORDERS_DONE_MAX {
+    // Where our memory went back, numbers go on behind those that the Host knows.
+    if newcomer.orders_done < NUMBER_MAX {
         tx.raise_order_seq(alias, newcomer.orders_done)?;
+    }
+    let (seen, newest) = (newcomer.events_seen, tx.newest_log(alias, HostLog::Events)?);
+    if newest < seen && seen < NUMBER_MAX {
+        let reason = "the bridge was restored from an older backup: it deletes nothing that was \
+                      stored since, and goes on from here";
+        events::push_above(tx, alias, (now, seen), (HostEventKind::Frozen, reason))?;
     }
     Ok(Joined {
         alias,

@@ -1,5 +1,6 @@
 //! Tests of a Bridge that comes back from an older backup.
 
+use metastore::HostAlias;
 use model::crypto::SigningKey;
 use model::units::Serial;
 use model::wire::control::DeleteReason;
@@ -16,7 +17,7 @@ fn mark(signer: &SigningKey, bridge: BridgeId, mark: u64) -> Signed<Mark> {
 
 fn show(world: &World, signed: Signed<Mark>) -> bool {
     let (bridge, now) = (world.context.keys.id, world.context.now);
-    let shown = world.write(move |tx| shown(tx, &bridge, (HostAlias(1), &signed), now));
+    let shown = world.write(move |tx| shown(tx, &bridge, &signed, now));
     shown.unwrap()
 }
 

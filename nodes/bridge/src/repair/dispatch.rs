@@ -21,6 +21,9 @@ use crate::place::SegmentKey;
 const RUNNING_MAX: usize = 256;
 /// Repairs that one Host carries out at a time.
 const PER_HOST_MAX: usize = 2;
+/// Where so many segments in a row cannot be begun, everybody is busy: the next round goes on with
+/// those behind them, since these rest.
+const FRUITLESS_MAX: usize = 64;
 /// How long a segment rests whose repair was not possible or failed.
 const REST_MS: u64 = 2_000;
 
@@ -31,7 +34,8 @@ const REST_MS: u64 = 2_000;
 pub async fn round(bridge: &Bridge) -> Result<(), TxError<StoreError>> {
     expire(bridge);
     let beliefs = Arc::new(bridge.directory().beliefs(bridge.now()));
-    loop {
+    let mut fruitless = 0;
+    while fruitless < FRUITLESS_MAX {
         let next = {
             let mut state = bridge.healing().lock();
             if state.running.len() >= RUNNING_MAX {
@@ -50,23 +54,25 @@ pub async fn round(bridge: &Bridge) -> Result<(), TxError<StoreError>> {
         let Some((key, need)) = next else {
             return Ok(());
         };
-        begin(bridge, &beliefs, (key, need)).await?;
+        let begun = begin(bridge, &beliefs, (key, need)).await?;
+        fruitless = if begun { 0 } else { fruitless + 1 };
     }
+    Ok(())
 }
 
-/// Orders what a segment needs.
+/// Orders what a segment needs; `false` where nothing could be ordered that should be.
 async fn begin(
     bridge: &Bridge,
     beliefs: &Arc<Beliefs>,
     (key, need): (SegmentKey, Need),
-) -> Result<(), TxError<StoreError>> {
+) -> Result<bool, TxError<StoreError>> {
     let seen = Arc::clone(beliefs);
     let read = move |tx: &dyn metastore::Tx| work(tx, &seen, key);
     let Some(work) = bridge.store().read(read).await? else {
-        return Ok(());
+        return Ok(true);
     };
     let mut busy = busy(bridge);
-    let mut waits = false;
+    let (mut waits, mut begun) = (false, false);
     for wanted in &work.wanted {
         if !work.restores(wanted) || !may_move(beliefs, wanted) {
             waits = true;
@@ -75,7 +81,9 @@ async fn begin(
         match choose(bridge, &work, &busy).await? {
             Some(new) => {
                 busy.push(new);
-                waits |= !order(bridge, beliefs, (&work, wanted, need), new).await;
+                let ordered = order(bridge, beliefs, (&work, wanted, need), new).await;
+                begun |= ordered;
+                waits |= !ordered;
             }
             None => waits = true,
         }
@@ -86,7 +94,7 @@ async fn begin(
         state.queue.offer(key, need);
         state.queue.rest(key, until);
     }
-    Ok(())
+    Ok(begun || !waits)
 }
 
 /// A shard that only leaves moves as long as its Host wants to be rid of more.
@@ -321,6 +329,27 @@ fn again(bridge: &Bridge, running: &Running) {
     let mut state = bridge.healing().lock();
     state.queue.offer(key, running.need);
     state.queue.rest(key, until);
+}
+
+/// The channel of a Host has ended: what it was doing ended with it.
+pub(crate) fn lost_contact(bridge: &Bridge, alias: HostAlias) {
+    let ended: Vec<Running> = {
+        let mut state = bridge.healing().lock();
+        state.gone(alias);
+        let its = |running: &Running| running.repair.new == alias;
+        let ids: Vec<Serial> = state
+            .running
+            .iter()
+            .filter(|(_, running)| its(running))
+            .map(|(id, _)| *id)
+            .collect();
+        ids.iter()
+            .filter_map(|id| state.running.remove(id))
+            .collect()
+    };
+    for running in &ended {
+        again(bridge, running);
+    }
 }
 
 /// Gives up on repairs of which nothing was heard in time.

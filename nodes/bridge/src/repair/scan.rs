@@ -52,10 +52,11 @@ pub struct Sample {
 #[derive(Debug)]
 pub struct Scan {
     beliefs: Beliefs,
-    frozen: Vec<(SegmentKey, ())>,
+    frozen: Vec<SegmentKey>,
     after: Option<GroupKey>,
-    /// What it found.
-    pub findings: Findings,
+    findings: Findings,
+    /// By alias: a lookup per shard would take most of the time.
+    samples: Vec<Sample>,
 }
 
 impl Scan {
@@ -74,7 +75,23 @@ impl Scan {
             frozen: Vec::new(),
             after: None,
             findings,
+            samples: Vec::new(),
         }
+    }
+
+    /// What it found.
+    #[must_use]
+    pub fn finish(self) -> Findings {
+        let Self {
+            mut findings,
+            samples,
+            ..
+        } = self;
+        let held = (0..).zip(samples).filter(|(_, sample)| sample.shards > 0);
+        findings.samples = held
+            .map(|(alias, sample)| (HostAlias(alias), sample))
+            .collect();
+        findings
     }
 
     /// Scans one more page; `false` at the end.
@@ -100,7 +117,7 @@ impl Scan {
             segment: frozen.segment,
         };
         let rows = tx.scan_frozen(None, FROZEN_MAX)?;
-        self.frozen = rows.iter().map(|frozen| (key(frozen), ())).collect();
+        self.frozen = rows.iter().map(key).collect();
         Ok(())
     }
 
@@ -127,8 +144,7 @@ impl Scan {
     }
 
     fn need(&mut self, key: SegmentKey, need: Need) {
-        let known = self.frozen.binary_search_by_key(&key, |(key, ())| *key);
-        if known.is_ok() {
+        if self.frozen.binary_search(&key).is_ok() {
             return;
         }
         let needs = &mut self.findings.needs;
@@ -154,10 +170,18 @@ impl Scan {
         {
             *left += 1;
         }
-        if let Some(places) = self.findings.census.get_mut(&alias) {
+        if !self.findings.census.is_empty()
+            && let Some(places) = self.findings.census.get_mut(&alias)
+        {
             places.push(place);
         }
-        let sample = self.findings.samples.entry(alias).or_default();
+        let at = alias.0 as usize;
+        if self.samples.len() <= at {
+            self.samples.resize_with(at + 1, Sample::default);
+        }
+        let Some(sample) = self.samples.get_mut(at) else {
+            return;
+        };
         sample.shards += 1;
         if sample.drawn.len() < SAMPLES_PER_HOST {
             sample.drawn.push(place);

@@ -250,7 +250,7 @@ fn a_scan_finds_what_is_needed_and_draws_from_every_host() {
             let mut scan = Scan::new(beliefs, std::iter::once(close));
             let mut rng = crate::random::fresh().unwrap();
             while scan.page(tx, &mut rng)? {}
-            Ok(scan.findings)
+            Ok(scan.finish())
         })
     };
     let found = scan(&world);
@@ -263,7 +263,7 @@ fn a_scan_finds_what_is_needed_and_draws_from_every_host() {
     assert_eq!(found.needs.len(), holding(lost));
     assert_eq!(found.census[&close].len(), holding(close));
     for (alias, sample) in &found.samples {
-        assert_eq!(sample.shards as usize, holding(*alias));
+        assert_eq!(sample.shards, holding(*alias) as u64);
         assert!(!sample.drawn.is_empty());
     }
 

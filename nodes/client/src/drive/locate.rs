@@ -40,6 +40,8 @@ pub struct Spread {
 pub struct PlacedSegment {
     /// Its number in the blob.
     pub segment: u64,
+    /// Its shards do not fit together: what is lost of it is not made anew.
+    pub inconsistent: bool,
     /// Its shards, n in all.
     pub shards: Vec<PlacedShard>,
 }
@@ -210,6 +212,7 @@ impl PlacedSegment {
         });
         Self {
             segment: segment.segment,
+            inconsistent: segment.inconsistent,
             shards: shards.collect(),
         }
     }
@@ -258,7 +261,11 @@ mod tests {
         let segments = (0..).zip(live).map(|(segment, &live)| {
             let mut shards = vec![shard(Some(true)); live];
             shards.extend([shard(Some(false)), shard(None)]);
-            PlacedSegment { segment, shards }
+            PlacedSegment {
+                segment,
+                inconsistent: false,
+                shards,
+            }
         });
         Spread {
             blob: BlobId([3; 16]),

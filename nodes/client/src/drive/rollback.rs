@@ -25,9 +25,8 @@ impl Drive {
     /// # Errors
     /// [`OpenError`].
     pub async fn rollback(&self) -> Result<Option<Rollback>, OpenError> {
-        let refused = match self.head().await {
-            Ok(_) => return Ok(None),
-            Err(error) => error,
+        let Err(refused) = self.head().await else {
+            return Ok(None);
         };
         let OpenError::Forked { found, seen } = refused else {
             return Err(refused);

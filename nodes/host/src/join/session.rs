@@ -22,8 +22,13 @@ use crate::leave;
 use crate::limits::{GREETING_WITHIN, HEARTBEAT_MS_MAX, HEARTBEAT_MS_MIN, SCHEDULE_LOOK};
 use crate::status::JoinState;
 
-/// A Bridge has nothing to say for as long as it has no orders.
+/// A Bridge of an older version has nothing to say for as long as it has no orders.
 const ORDERS_WITHIN: Duration = Duration::from_secs(86_400);
+/// Others say how far their memory reaches, about as often as Hosts are heard. Where so many of
+/// those times pass without a word, the channel is dead, whatever the sockets say,
+const BEATS_MISSED_MAX: u32 = 4;
+/// but a Bridge that is busy for a while is not left.
+const SILENCE_MIN: Duration = Duration::from_secs(60);
 
 /// One channel, from dialling to its end.
 pub(super) struct Session<'a> {
@@ -195,6 +200,8 @@ impl<'a> Session<'a> {
         let mut heartbeat_at = self.heartbeat_after(welcome);
         let mut wishes = self.node.wishes.subscribe();
         self.tell_leave(welcome.bridge, writer).await?;
+        let silence_max = self.silence_max(welcome);
+        let mut silent_at = Instant::now() + silence_max;
         loop {
             let look_at = Instant::now() + SCHEDULE_LOOK;
             let is_beat_due = tokio::select! {
@@ -212,9 +219,11 @@ impl<'a> Session<'a> {
                 }
                 () = work.reap() => false,
                 message = next(reader, ORDERS_WITHIN) => {
+                    silent_at = Instant::now() + silence_max;
                     self.hear(message?, &mut work, writer).await?;
                     false
                 }
+                () = sleep_until(silent_at) => return Err(JoinError::Silent),
             };
             if is_beat_due || self.node.is_paused() != paused {
                 paused = self.node.is_paused();
@@ -225,6 +234,13 @@ impl<'a> Session<'a> {
                 return Err(JoinError::OtherOffer);
             }
         }
+    }
+
+    fn silence_max(&self, welcome: &Welcome) -> Duration {
+        if self.spoken < HEALS {
+            return ORDERS_WITHIN;
+        }
+        (welcome.heartbeat * BEATS_MISSED_MAX).max(SILENCE_MIN)
     }
 
     /// Tells the Bridge what is wished of leaving, where that is new to it.

@@ -74,14 +74,14 @@ impl Entry {
     }
 
     /// A Host of the store.
-    pub(super) fn of(row: HostRow, now: UnixMs) -> Result<Self, StoreError> {
-        let record = HostRecord::of(&row)?;
+    pub(super) fn of(row: &HostRow, (alive, now): (UnixMs, UnixMs)) -> Result<Self, StoreError> {
+        let record = HostRecord::of(row)?;
         let offer = serde_json::from_slice(&row.offer).map_err(|_| corrupt("hosts", "offer"))?;
         Ok(Self {
             reputation: row.reputation,
             record: record.clone(),
             record_written: record,
-            last_seen: row.last_seen,
+            last_seen: row.last_seen.plus_ms(now.since_ms(alive)),
             written: (row.state, row.last_seen),
             ..Self::new(row.id, offer, now)
         })
@@ -127,10 +127,16 @@ impl Entry {
         self.record.believed(presence)
     }
 
-    /// Whether shards of it are to move elsewhere.
-    pub(super) fn leaves(&self) -> bool {
-        let leaving = self.record.leaving;
-        leaving.is_some_and(|leaving| leaving.is_under_way())
+    /// Bytes of shards that are to move elsewhere, at most: as many as it wishes, all where its
+    /// offer ends before long.
+    pub(super) fn leaving_bytes(&self, timing: &Timing, now: UnixMs) -> u64 {
+        let wished = self.record.leaving.map_or(0, |it| it.wanted_bytes());
+        let ends = |end: UnixMs| end.since_ms(now) <= timing.lost_after_ms;
+        if self.offer.offer.until.is_some_and(ends) {
+            u64::MAX
+        } else {
+            wished
+        }
     }
 
     /// Whether it is trusted with a full share of shards.
@@ -148,7 +154,7 @@ impl Entry {
     ) -> HostCard {
         let offer = &self.offer.offer;
         let promised = offer.schedule.promises(now) && offer.until.is_none_or(|end| now < end);
-        let stays = self.record.out.is_none() && !self.leaves();
+        let stays = self.record.out.is_none() && self.leaving_bytes(timing, now) == 0;
         let free = self.link.as_ref().map_or(0, |link| link.state.free_bytes);
         let reputation = u64::from(self.standing_ppm) * u64::from(score_ppm(self.reputation));
         HostCard {

@@ -83,11 +83,11 @@ impl Directory {
         let hosts = self.lock();
         let believed = |(alias, entry): (&HostAlias, &Entry)| {
             let belief = Belief::of(entry.presence(&self.timing, now));
-            let leaving = entry.record.leaving.map_or(0, |it| it.wanted_bytes());
+            let leaving = entry.leaving_bytes(&self.timing, now);
             let zone = zone_number(&entry.offer.zone);
             let believed = Believed {
                 belief: match belief {
-                    Belief::Here if entry.leaves() => Belief::Leaving,
+                    Belief::Here if leaving > 0 => Belief::Leaving,
                     belief => belief,
                 },
                 // Its low half tells zones apart as well as all of it does.

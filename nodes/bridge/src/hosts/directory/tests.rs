@@ -9,6 +9,8 @@ use crate::audit::reputation::{Verdict, after};
 use crate::repair::judge::Belief;
 
 const NOW: UnixMs = UnixMs(1_700_000_000_000);
+/// How long the offer is good.
+const END_MS: u64 = 100 * 24 * 3_600_000;
 const HOST: (HostAlias, HostId) = (HostAlias(1), HostId([1; 32]));
 
 fn offer() -> StoredOffer {
@@ -21,7 +23,7 @@ fn offer() -> StoredOffer {
         schedule: Schedule::ALWAYS,
         zone: None,
         region: Some("eu".to_owned()),
-        until: Some(NOW.plus_ms(1_000_000)),
+        until: Some(NOW.plus_ms(END_MS)),
     };
     StoredOffer {
         offer,
@@ -58,7 +60,7 @@ fn online(directory: &Directory, now: UnixMs) -> u64 {
 
 #[test]
 fn a_host_counts_while_connected_reached_promised_and_not_paused() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], (NOW, NOW));
     let link = arrive(&directory);
     assert_eq!(online(&directory, NOW), 0);
     directory.set_reachable(&link, true, NOW);
@@ -75,7 +77,7 @@ fn a_host_counts_while_connected_reached_promised_and_not_paused() {
     assert!(directory.roster().address(HOST.0).unwrap().online);
     directory.heard(&link, state(), NOW);
     assert_eq!(online(&directory, NOW), 1);
-    assert_eq!(online(&directory, NOW.plus_ms(1_000_000)), 0);
+    assert_eq!(online(&directory, NOW.plus_ms(END_MS)), 0);
     directory.disconnect(&link, NOW);
     assert_eq!(online(&directory, NOW), 0);
     assert!(!directory.roster().address(HOST.0).unwrap().online);
@@ -83,7 +85,7 @@ fn a_host_counts_while_connected_reached_promised_and_not_paused() {
 
 #[test]
 fn the_newest_channel_of_a_host_counts() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], (NOW, NOW));
     let old = arrive(&directory);
     let new = arrive(&directory);
     assert!(old.end.is_cancelled() && !new.end.is_cancelled());
@@ -96,7 +98,7 @@ fn the_newest_channel_of_a_host_counts() {
 
 #[test]
 fn planned_bytes_count_until_the_next_heartbeat() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], (NOW, NOW));
     let link = arrive(&directory);
     directory.set_reachable(&link, true, NOW);
     let full = |directory: &Directory| {
@@ -112,7 +114,7 @@ fn planned_bytes_count_until_the_next_heartbeat() {
 
 #[test]
 fn standing_falls_with_failures_and_comes_back() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], (NOW, NOW));
     let link = arrive(&directory);
     let standing = || directory.lock().by_alias[&HOST.0].standing_ppm;
     directory.lower([HOST.0].into_iter());
@@ -129,7 +131,7 @@ fn standing_falls_with_failures_and_comes_back() {
 
 #[test]
 fn presence_is_written_once_it_changed() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], (NOW, NOW));
     let link = arrive(&directory);
     directory.set_reachable(&link, true, NOW);
     let written = directory.changes(10, NOW);
@@ -160,7 +162,7 @@ fn decided(directory: &Directory, now: UnixMs) -> Vec<HostEventKind> {
 #[test]
 fn who_is_silent_is_told_once_and_counts_again_when_it_is_back() {
     const HOUR: u64 = 3_600_000;
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], (NOW, NOW));
     let link = arrive(&directory);
     directory.set_reachable(&link, true, NOW);
     assert_eq!(decided(&directory, NOW), []);
@@ -194,7 +196,7 @@ fn who_is_silent_is_told_once_and_counts_again_when_it_is_back() {
 
 #[test]
 fn a_paused_host_is_silent() {
-    let directory = Directory::new(Timing::DEV, Vec::new(), NOW);
+    let directory = Directory::new(Timing::DEV, &[], (NOW, NOW));
     let link = arrive(&directory);
     directory.set_reachable(&link, true, NOW);
     let paused = HostState {
@@ -211,7 +213,7 @@ fn a_paused_host_is_silent() {
 
 #[test]
 fn a_bad_record_of_audits_ends_a_hosts_part() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], (NOW, NOW));
     let link = arrive(&directory);
     directory.set_reachable(&link, true, NOW);
     assert_eq!(online(&directory, NOW), 1);
@@ -227,7 +229,7 @@ fn a_bad_record_of_audits_ends_a_hosts_part() {
 
 #[test]
 fn older_programs_are_not_sent_what_they_do_not_understand() {
-    let directory = Directory::new(Timing::STANDARD, Vec::new(), NOW);
+    let directory = Directory::new(Timing::STANDARD, &[], (NOW, NOW));
     let message = || FromBridge::Reachability {
         reachable: true,
         detail: String::new(),
@@ -244,4 +246,41 @@ fn older_programs_are_not_sent_what_they_do_not_understand() {
     assert!(messages.try_recv().is_ok());
     let taken = (0..1_000).filter(|_| directory.send(HOST.0, message()));
     assert_eq!(taken.count(), OUTBOX_MAX);
+}
+
+#[test]
+fn a_host_whose_offer_ends_before_long_leaves() {
+    let directory = Directory::new(Timing::STANDARD, &[], (NOW, NOW));
+    let link = arrive(&directory);
+    directory.set_reachable(&link, true, NOW);
+    assert_eq!(directory.beliefs(NOW).shard(Some(HOST.0)).0, Belief::Here);
+    let soon = NOW.plus_ms(END_MS - 3_600_000);
+    directory.heard(&link, state(), soon);
+    assert_eq!(
+        directory.beliefs(soon).shard(Some(HOST.0)).0,
+        Belief::Leaving
+    );
+    assert_eq!(online(&directory, soon), 0, "and gets nothing more");
+}
+
+#[test]
+fn while_the_bridge_was_away_nobody_was_silent() {
+    const HOUR: u64 = 3_600_000;
+    let row = HostRow {
+        alias: HOST.0,
+        id: HOST.1,
+        offer: serde_json::to_vec(&offer()).unwrap(),
+        joined: NOW,
+        state: metastore::HostState::Online,
+        last_seen: NOW,
+        reputation: metastore::Reputation::default(),
+        record: Vec::new(),
+    };
+    // It was heard an hour before the Bridge went away for a day.
+    let (alive, now) = (NOW.plus_ms(HOUR), NOW.plus_ms(25 * HOUR));
+    let directory = Directory::new(Timing::STANDARD, &[row], (alive, now));
+    let belief = |now| directory.beliefs(now).shard(Some(HOST.0)).0;
+    assert_eq!(belief(now), Belief::Here);
+    assert_eq!(belief(now.plus_ms(2 * HOUR)), Belief::Here);
+    assert_eq!(belief(now.plus_ms(3 * HOUR)), Belief::Away);
 }
