@@ -1,4 +1,5 @@
-//! `cargo xtask disasters`: power cuts and kills, as many as wanted, and what was lost by them.
+//! `cargo xtask disasters`: power cuts, kills and bad lines, as many as wanted, and what was lost by
+//! them.
 
 use std::fmt::Display;
 use std::fs;
@@ -9,11 +10,12 @@ use std::sync::atomic::Ordering;
 use ::planet::Programs;
 use ::planet::disasters::Talk;
 use ::planet::disasters::kills::{self, Kills, Victim};
+use ::planet::disasters::lines::{self, Lines};
 use ::planet::disasters::power::{self, PowerCuts};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use crate::signals;
+use crate::{signals, tools};
 
 /// Without a terminal a line is printed after so many cycles.
 const TELL_EVERY: u64 = 25;
@@ -29,6 +31,9 @@ pub(crate) struct Options {
     /// Kills of the Bridge while owners work
     #[arg(long, default_value_t = 0)]
     bridge_kills: u64,
+    /// Times Hosts are cut off in a network with slow and lossy lines; root only
+    #[arg(long, default_value_t = 0)]
+    bad_lines: u64,
     /// Repeats moments, victims and files [default: by the clock]
     #[arg(long)]
     seed: Option<u64>,
@@ -42,13 +47,87 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let interrupted = signals::watch()?;
     let give_up = || interrupted.load(Ordering::Relaxed);
     let seed = options.seed.unwrap_or_else(crate::seed_of_now);
-    let play = |name: &str,
-                cycles: u64,
-                play: &dyn Fn(PathBuf, &mut Talk<'_>) -> Result<String>| {
-        if cycles == 0 || give_up() {
-            return anyhow::Ok(true);
+    let player = Player {
+        root,
+        options,
+        seed,
+        give_up: &give_up,
+    };
+    let mut fine = true;
+    let cycles = options.power_cuts;
+    fine &= player.play_if(power::why_not, ("power-cuts", cycles), &|dir, talk| {
+        let programs = programs.clone();
+        let cuts = PowerCuts {
+            programs,
+            dir,
+            cycles,
+            seed,
+        };
+        Ok(power::run(&cuts, talk)?.to_string())
+    })?;
+    let cycles = options.bad_lines;
+    fine &= player.play_if(why_no_lines, ("bad-lines", cycles), &|dir, talk| {
+        let programs = programs.clone();
+        let lines = Lines {
+            programs,
+            dir,
+            cycles,
+            seed,
+        };
+        Ok(lines::run(&lines, talk)?.to_string())
+    })?;
+    for (name, victim, cycles) in [
+        ("host-kills", Victim::Host, options.host_kills),
+        ("bridge-kills", Victim::Bridge, options.bridge_kills),
+    ] {
+        fine &= player.play((name, cycles), &|dir, talk| {
+            let programs = programs.clone();
+            let kills = Kills {
+                programs,
+                dir,
+                victim,
+                cycles,
+                seed,
+            };
+            Ok(kills::run(&kills, talk)?.to_string())
+        })?;
+    }
+    Ok(fine)
+}
+
+/// Plays one kind of disaster in a folder; returns the score in words.
+type Play<'a> = &'a dyn Fn(PathBuf, &mut Talk<'_>) -> Result<String>;
+
+/// What all kinds are played with.
+struct Player<'a> {
+    root: &'a Path,
+    options: &'a Options,
+    seed: u64,
+    give_up: &'a dyn Fn() -> bool,
+}
+
+impl Player<'_> {
+    /// Plays it where nothing speaks against that on this machine.
+    fn play_if(
+        &self,
+        why_not: impl FnOnce() -> Option<String>,
+        (name, cycles): (&str, u64),
+        play: Play<'_>,
+    ) -> Result<bool> {
+        if cycles > 0
+            && let Some(reason) = why_not()
+        {
+            println!("{name}: not run: {reason}");
+            return Ok(false);
         }
-        let dir = folder(root, options, name)?;
+        self.play((name, cycles), play)
+    }
+
+    fn play(&self, (name, cycles): (&str, u64), play: Play<'_>) -> Result<bool> {
+        if cycles == 0 || (self.give_up)() {
+            return Ok(true);
+        }
+        let (dir, seed) = (folder(self.root, self.options, name)?, self.seed);
         println!(
             "{name}: {cycles} cycles, seed {seed}; to repeat: cargo xtask disasters --{name} {cycles} --seed {seed}"
         );
@@ -58,7 +137,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
             tell(score, cycle);
         };
         let mut talk = Talk {
-            give_up: &give_up,
+            give_up: self.give_up,
             progress: &mut progress,
         };
         match play(dir.clone(), &mut talk) {
@@ -72,42 +151,16 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
                 Ok(false)
             }
         }
-    };
-    let mut fine = true;
-    if options.power_cuts > 0
-        && let Some(reason) = power::why_not()
-    {
-        println!("power-cuts: not run: {reason}");
-        fine = false;
-    } else {
-        fine &= play("power-cuts", options.power_cuts, &|dir, talk| {
-            let (programs, cycles) = (programs.clone(), options.power_cuts);
-            let cuts = PowerCuts {
-                programs,
-                dir,
-                cycles,
-                seed,
-            };
-            Ok(power::run(&cuts, talk)?.to_string())
-        })?;
     }
-    for (name, victim, cycles) in [
-        ("host-kills", Victim::Host, options.host_kills),
-        ("bridge-kills", Victim::Bridge, options.bridge_kills),
-    ] {
-        fine &= play(name, cycles, &|dir, talk| {
-            let programs = programs.clone();
-            let kills = Kills {
-                programs,
-                dir,
-                victim,
-                cycles,
-                seed,
-            };
-            Ok(kills::run(&kills, talk)?.to_string())
-        })?;
+}
+
+/// Why there can be no bad lines, after what is missing was installed.
+fn why_no_lines() -> Option<String> {
+    let why_not = lines::why_not()?;
+    match tools::install_network_tools() {
+        Ok(()) => lines::why_not(),
+        Err(error) => Some(format!("{why_not}; {error:#}")),
     }
-    Ok(fine)
 }
 
 /// An empty folder for one of the disasters.

@@ -44,7 +44,7 @@ enum Chore {
     Bench(bench::Options),
     /// Show where the time of one flow goes
     Profile(profile::Options),
-    /// Cut the power and kill, again and again, and look for what was acknowledged
+    /// Cut the power and lines and kill, again and again, and look for what was acknowledged
     Disasters(disasters::Options),
     /// Run simulated networks, one seed a run
     Sim(sim::Options),

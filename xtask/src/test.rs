@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use ::planet::Programs;
-use ::planet::disasters::power;
+use ::planet::disasters::{lines, power};
 use anyhow::{Context as _, Result};
 
 use crate::{api, layers, tidy, tools, vectors, wasm};
@@ -48,6 +48,9 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
     tally.tests(root, &["test", "-p", "planet", "--no-fail-fast"])?;
     if let Some(reason) = power::why_not() {
         println!("power cuts were not run: {reason}");
+    }
+    if let Some(reason) = lines::why_not() {
+        println!("bad lines were not run: {reason}");
     }
     if tools::has_cargo_deny() {
         // Advisories need a database from outside: `cargo deny check advisories`.

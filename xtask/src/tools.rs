@@ -129,6 +129,11 @@ pub(crate) fn install_perf() -> Result<()> {
     install_packages(&["linux-perf"])
 }
 
+/// What makes networks and spoils them.
+pub(crate) fn install_network_tools() -> Result<()> {
+    install_packages(&["iproute2", "nftables"])
+}
+
 /// A library that gives processes other clocks.
 pub(crate) fn install_faketime() -> Result<()> {
     install_packages(&["faketime"])

@@ -151,6 +151,17 @@ impl State {
         self.running.values().filter(its).count()
     }
 
+    /// Bytes that are on their way from a Host that leaves to others.
+    pub(crate) fn moving_bytes(&self, from: HostAlias) -> u64 {
+        let moves = |running: &&Running| {
+            running.cause == Cause::Leaving && running.repair.old == Some(from)
+        };
+        let moving = self.running.values().filter(moves);
+        moving
+            .map(|running| u64::from(running.repair.size.bytes()))
+            .sum()
+    }
+
     /// Hosts that failed to repair a segment.
     pub(crate) fn avoided(&self, key: &SegmentKey) -> &[HostAlias] {
         self.avoided.get(key).map_or(&[], Vec::as_slice)

@@ -53,12 +53,14 @@ pub struct Proofs {
 pub struct HostStatus {
     /// Its id.
     pub host: String,
-    /// Records stored.
+    /// Records stored, those in the trash included.
     pub records: u64,
-    /// Bytes of live shards.
+    /// Bytes of shards, those in the trash included.
     pub live_bytes: u64,
     /// Records in its trash.
     pub trash_records: u64,
+    /// Their bytes.
+    pub trash_bytes: u64,
     /// Bytes of shards received since its start.
     pub received_bytes: u64,
     /// Bytes of shards sent since its start.
@@ -92,6 +94,20 @@ impl Segment {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.live == self.n && self.keepers().len() == usize::from(self.n)
+    }
+}
+
+impl HostStatus {
+    /// Records that are not in the trash.
+    #[must_use]
+    pub const fn kept_records(&self) -> u64 {
+        self.records.saturating_sub(self.trash_records)
+    }
+
+    /// Their bytes.
+    #[must_use]
+    pub const fn kept_bytes(&self) -> u64 {
+        self.live_bytes.saturating_sub(self.trash_bytes)
     }
 }
 

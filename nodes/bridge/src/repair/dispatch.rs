@@ -74,7 +74,7 @@ async fn begin(
     let mut busy = busy(bridge);
     let (mut waits, mut begun) = (false, false);
     for wanted in &work.wanted {
-        if !work.restores(wanted) || !may_move(beliefs, wanted) {
+        if !work.restores(wanted) || !may_move(bridge, beliefs, wanted) {
             waits = true;
             continue;
         }
@@ -98,9 +98,21 @@ async fn begin(
 }
 
 /// A shard that only leaves moves as long as its Host wants to be rid of more.
-fn may_move(beliefs: &Beliefs, wanted: &WantedShard) -> bool {
-    let believed = wanted.old.and_then(|old| beliefs.get(old));
-    wanted.cause != Cause::Leaving || believed.is_some_and(|it| it.leaving_bytes > 0)
+///
+/// What is on its way counts as moved: else all that a Host keeps would set out at once, however
+/// little it wants to give back.
+fn may_move(bridge: &Bridge, beliefs: &Beliefs, wanted: &WantedShard) -> bool {
+    if wanted.cause != Cause::Leaving {
+        return true;
+    }
+    let believed = wanted.old.and_then(|old| Some((old, beliefs.get(old)?)));
+    believed.is_some_and(|(old, it)| {
+        // What has moved since it was believed counts as well.
+        let record = bridge.directory().record(old);
+        let leaving = record.and_then(|(record, _)| record.leaving);
+        let now = leaving.map_or(it.leaving_bytes, |it| it.wanted_bytes());
+        now.min(it.leaving_bytes) > bridge.healing().lock().moving_bytes(old)
+    })
 }
 
 /// Hosts that carry out as many repairs as they may.

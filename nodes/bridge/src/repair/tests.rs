@@ -1,14 +1,15 @@
 //! Tests of repair's rules against a store: what is ordered, and what a receipt changes.
 
 use metastore::HostAlias;
-use model::units::{HostId, ShardSize, UnixMs};
+use model::units::{HostId, Serial, ShardSize, UnixMs};
 use model::wire::repair::RepairOrder;
 use model::wire::{Action, StoreReceipt, Ticket, TicketPurpose};
 
-use super::judge::{Belief, Cause};
+use super::judge::{Belief, Cause, Need};
 use super::order::{Work, sign, work};
 use super::scan::Scan;
 use super::settle::{Repair, SettleError, Settled, check, freeze, settle, vacate};
+use crate::healing::{Running, State};
 use crate::place::SegmentKey;
 use crate::testing::{World, key};
 
@@ -129,6 +130,39 @@ fn repair(world: &World, key: SegmentKey, (slot, new): (u16, HostAlias)) -> Repa
         host,
         serial: place.serial(&world.context.keys, &host),
     }
+}
+
+/// A Host that gave back 1 MB lost all it had: every move set out before the first one counted.
+#[test]
+fn what_is_on_its_way_from_a_leaving_host_is_counted() {
+    let mut world = World::new(12);
+    world.stored("coded:4/8", &[1_000]);
+    let key = world.segment(1, 0);
+    let mut repair = repair(&world, key, (0, outsider(&world, key)));
+    let from = repair.old.unwrap();
+    let mut state = State::default();
+    let mut begin = |number: u8, repair, cause| {
+        let need = Need {
+            cause,
+            spare: 4,
+            nines_tenths: 0,
+            critical: false,
+        };
+        let running = Running {
+            repair,
+            need,
+            cause,
+            until: UnixMs(1),
+        };
+        state.running.insert(Serial([number; 16]), running);
+        state.moving_bytes(from)
+    };
+    let bytes = u64::from(repair.size.bytes());
+    assert_eq!(begin(1, repair, Cause::Leaving), bytes);
+    assert_eq!(begin(2, repair, Cause::Leaving), 2 * bytes);
+    assert_eq!(begin(3, repair, Cause::Missing), 2 * bytes);
+    repair.old = None;
+    assert_eq!(begin(4, repair, Cause::Leaving), 2 * bytes);
 }
 
 fn receipt(world: &World, repair: &Repair) -> Vec<u8> {

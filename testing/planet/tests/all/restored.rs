@@ -79,7 +79,7 @@ fn purge_reaches_hosts(stage: &Stage) {
 /// How many records each Host has.
 fn records(stage: &Stage) -> Vec<u64> {
     let statuses = fresh_statuses(stage, 0..HOSTS).into_iter();
-    statuses.map(|it| it.records - it.trash_records).collect()
+    statuses.map(|it| it.kept_records()).collect()
 }
 
 fn put(stage: &Stage, file: &Path) {
