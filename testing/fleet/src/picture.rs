@@ -121,7 +121,7 @@ fn titles(svg: &mut Svg) {
         (
             READS,
             "unreadable now",
-            "share of segments: mean (green), worst (red)",
+            "of segments: mean green, worst red",
         ),
     ] {
         svg.push(&format!(
