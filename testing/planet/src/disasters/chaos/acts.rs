@@ -1,6 +1,5 @@
 //! What chaos does: one event at a time, where every file survives it, and its end.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,8 +10,8 @@ use super::hosts::Mood;
 use super::{Campaign, MARGIN, Talk, say};
 use crate::network::Patience;
 use crate::node::Node;
+use crate::owner::Owner;
 use crate::shards::stored_shards;
-use crate::survey::Placed;
 
 /// What is done, as often as it stands here.
 const KINDS: [Kind; 14] = [
@@ -230,28 +229,22 @@ impl Campaign<'_> {
         Ok(())
     }
 
-    /// The damage is made good when no file needs what was damaged any more.
+    /// The damage is made good when no proof fails any more: every leaf of it was damaged.
     fn look_after_the_damaged(&mut self, talk: &mut Talk<'_>) {
-        for number in self.hosts.damaged_now() {
-            if self.needs_damaged(number).is_ok_and(|needs| !needs) {
-                self.hosts.set(number, Mood::Well, None);
-                let what = format!("what h{} had damaged is made good", number + 1);
-                say(self.began, &what, talk);
-            }
+        let damaged = self.hosts.damaged_now();
+        let proves = |owner: &Owner| {
+            owner
+                .proofs("/")
+                .is_ok_and(|(proofs, _)| proofs.failed == 0)
+        };
+        if damaged.is_empty() || !proves(self.owner) {
+            return;
         }
-    }
-
-    fn needs_damaged(&self, number: usize) -> Result<bool> {
-        let name = format!("h{}", number + 1);
-        for path in self.owner.files()? {
-            let segments = self.owner.segments(&path)?;
-            let mut shards = segments.iter().flat_map(|segment| &segment.shards);
-            let is_bad = |shard: &Placed| self.hosts.is_damaged(number, &shard.id);
-            if shards.any(|shard| shard.name.as_ref() == Some(&name) && is_bad(shard)) {
-                return Ok(true);
-            }
+        for number in damaged {
+            self.hosts.set(number, Mood::Well, None);
+            let what = format!("what h{} had damaged is made good", number + 1);
+            say(self.began, &what, talk);
         }
-        Ok(false)
     }
 
     /// Everybody is there again.
@@ -313,15 +306,13 @@ impl Campaign<'_> {
     fn damage(&mut self, number: usize) -> Result<usize> {
         self.node(number)?.kill();
         let data = self.data(number)?;
-        let mut damaged = BTreeSet::new();
+        let mut damaged = 0;
         for shard in stored_shards(&data)?.iter().step_by(3) {
             shard.bend(FLIP_EVERY_BYTES)?;
-            damaged.insert(shard.id_text());
+            damaged += 1;
         }
-        let count = damaged.len();
-        self.hosts.note_damage(number, damaged);
         self.node(number)?.start()?;
-        Ok(count)
+        Ok(damaged)
     }
 
     /// What a Host kept, and who it was, is gone.
