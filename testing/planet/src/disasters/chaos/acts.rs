@@ -2,14 +2,15 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::hosts::Mood;
 use super::{Campaign, MARGIN, Talk, say};
 use crate::network::Patience;
-use crate::node::Node;
+use crate::node::{LOOK_EVERY, Node};
 use crate::owner::Owner;
 use crate::shards::stored_shards;
 
@@ -43,6 +44,8 @@ const SKEW_MINUTES_MAX: u64 = 600;
 const FLIP_EVERY_BYTES: usize = 40_009;
 /// Between two looks whether damage is made good.
 const LOOK_AFTER_DAMAGE_EVERY: Duration = Duration::from_secs(4);
+/// Everybody is back within this, also who has just begun to leave.
+const BACK_WITHIN: Duration = Duration::from_secs(120);
 /// Nothing takes longer, unless it never happens.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -91,7 +94,7 @@ impl Campaign<'_> {
                     &format!("the bridge freezes for {ms} ms"),
                     talk,
                 );
-                std::thread::sleep(Duration::from_millis(ms));
+                sleep(Duration::from_millis(ms));
                 return self.planet.bridge().thaw();
             }
             Kind::RestartBridge => {
@@ -252,8 +255,15 @@ impl Campaign<'_> {
         for (number, mood) in self.hosts.due(true) {
             self.end(number, mood, talk)?;
         }
-        let everybody = self.hosts.len();
-        self.planet.wait_online(everybody, Patience::within(WITHIN))
+        let began = Instant::now();
+        // Who was leaving may have left meanwhile: another takes its place.
+        while self.planet.online().ok() != u64::try_from(self.hosts.len()).ok() {
+            self.end_what_is_due(talk)?;
+            self.planet.check_alive()?;
+            ensure!(began.elapsed() < BACK_WITHIN, "not everybody came back");
+            sleep(LOOK_EVERY);
+        }
+        Ok(())
     }
 
     fn end(&mut self, number: usize, mood: Mood, talk: &mut Talk<'_>) -> Result<()> {
