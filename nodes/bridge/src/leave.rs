@@ -180,16 +180,34 @@ fn progress(bridge: &Bridge, alias: HostAlias, left: Option<u64>) {
     }
 }
 
-impl Bridge {
-    /// A shard has moved away from a Host that leaves.
-    pub(crate) fn moved_away(&self, alias: HostAlias, bytes: u64) {
-        self.directory().remember(alias, |record, _| {
-            if let Some(leaving) = &mut record.leaving {
-                leaving.moved_bytes = leaving.moved_bytes.saturating_add(bytes);
-                leaving.moved_shards = leaving.moved_shards.saturating_add(1);
-            }
-        });
+/// A shard has moved away from a Host that leaves. Where that was enough, it is told so at once: by
+/// the next scan it no longer counts as leaving.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn moved_away(
+    bridge: &Bridge,
+    alias: HostAlias,
+    bytes: u64,
+) -> Result<(), TxError<StoreError>> {
+    let mut done = None;
+    bridge.directory().remember(alias, |record, _| {
+        done = moved(record, bytes);
+    });
+    if let Some(event) = done {
+        tell(bridge, alias, event).await?;
+        progress(bridge, alias, None);
     }
+    Ok(())
+}
+
+/// Counts a shard that moved away, and ends leaving where that was enough.
+fn moved(record: &mut HostRecord, bytes: u64) -> Option<(HostEventKind, String)> {
+    let leaving = record.leaving.as_mut()?;
+    leaving.moved_bytes = leaving.moved_bytes.saturating_add(bytes);
+    leaving.moved_shards = leaving.moved_shards.saturating_add(1);
+    // Whether nothing at all is left, only a scan can tell.
+    finish(record, u64::MAX)
 }
 
 #[cfg(test)]
@@ -237,9 +255,9 @@ mod tests {
         let mut part = HostRecord::default();
         wish(&mut part, LeaveWish::Part { bytes: 100 }, 1);
         assert_eq!(finish(&mut part, 3), None);
-        part.leaving.as_mut().unwrap().moved_bytes = 120;
-        assert!(finish(&mut part, 3).is_some());
-        assert_eq!(part.out, None);
+        assert_eq!(moved(&mut part, 60), None);
+        assert!(moved(&mut part, 60).is_some(), "told when enough has moved");
+        assert_eq!((part.out, finish(&mut part, 3)), (None, None));
     }
 
     #[test]

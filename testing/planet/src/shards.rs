@@ -45,12 +45,6 @@ impl Stored {
         offsets.try_for_each(|offset| self.flip(offset))
     }
 
-    /// The id as programs write it.
-    #[must_use]
-    pub fn id_text(&self) -> String {
-        data_encoding::HEXLOWER.encode(&self.id)
-    }
-
     /// Where its record's header begins.
     #[must_use]
     pub const fn header_at(&self) -> u64 {

@@ -15,6 +15,7 @@ use super::settle::{Repair, Settled, check, freeze, settle};
 use crate::bridge::Bridge;
 use crate::healing::Running;
 use crate::hosts::directory::Beliefs;
+use crate::leave;
 use crate::place::SegmentKey;
 
 /// Repairs under way at a time, in the whole network.
@@ -106,13 +107,8 @@ fn may_move(bridge: &Bridge, beliefs: &Beliefs, wanted: &WantedShard) -> bool {
         return true;
     }
     let believed = wanted.old.and_then(|old| Some((old, beliefs.get(old)?)));
-    believed.is_some_and(|(old, it)| {
-        // What has moved since it was believed counts as well.
-        let record = bridge.directory().record(old);
-        let leaving = record.and_then(|(record, _)| record.leaving);
-        let now = leaving.map_or(it.leaving_bytes, |it| it.wanted_bytes());
-        now.min(it.leaving_bytes) > bridge.healing().lock().moving_bytes(old)
-    })
+    let moving = |old| bridge.healing().lock().moving_bytes(old);
+    believed.is_some_and(|(old, it)| it.leaving_bytes > moving(old))
 }
 
 /// Hosts that carry out as many repairs as they may.
@@ -298,7 +294,7 @@ async fn stored(
         metrics::counter!("xcloud_bridge_repair_bytes_total")
             .increment(u64::from(repair.size.bytes()));
         if let (Cause::Leaving, Some(old)) = (running.cause, repair.old) {
-            bridge.moved_away(old, u64::from(repair.size.bytes()));
+            leave::moved_away(bridge, old, u64::from(repair.size.bytes())).await?;
         }
     }
     Ok(())

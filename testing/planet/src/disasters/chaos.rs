@@ -3,6 +3,7 @@
 //! the end everybody is back, everything whole, and every acknowledged file byte-equal.
 
 mod acts;
+mod heirlooms;
 mod hosts;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::dice::Dice;
 use crate::network::Planet;
 use crate::node::LOOK_EVERY;
 use crate::owner::Owner;
+use heirlooms::Heirlooms;
 use hosts::Hosts;
 
 /// Fewest Hosts: those that are disturbed and one that leaves, beyond the 8 of a segment.
@@ -112,6 +114,7 @@ pub fn run(
     (owner, scratch): (&Owner, &Path),
     talk: &mut Talk<'_>,
 ) -> Result<ChaosScore> {
+    let heirlooms = Heirlooms::store(owner, &scratch.join("kept"), chaos.seed)?;
     let (shared, progress) = (Shared::default(), AtomicU64::new(0));
     let seed = (chaos.seed ^ (1 << 32), HABITS);
     let place = (owner.clone(), scratch.to_owned());
@@ -138,6 +141,7 @@ pub fn run(
         return Err(failure);
     }
     campaign.wait_whole()?;
+    heirlooms.expect_back()?;
     campaign.expect_nobody_convicted()?;
     Ok(campaign.count())
 }

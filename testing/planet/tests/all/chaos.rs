@@ -8,7 +8,7 @@ use planet::disasters::chaos::{self, Chaos};
 use crate::kills::in_kept_folder;
 use crate::stage::{PATIENCE, Turn, number};
 
-const SECONDS: u64 = 40;
+const SECONDS: u64 = 30;
 
 #[test]
 fn everything_survives_chaos() {

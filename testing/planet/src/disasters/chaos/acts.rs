@@ -1,18 +1,18 @@
 //! What chaos does: one event at a time, where every file survives it, and its end.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::hosts::Mood;
 use super::{Campaign, MARGIN, Talk, say};
 use crate::network::Patience;
-use crate::node::Node;
+use crate::node::{LOOK_EVERY, Node};
+use crate::owner::Owner;
 use crate::shards::stored_shards;
-use crate::survey::Placed;
 
 /// What is done, as often as it stands here.
 const KINDS: [Kind; 14] = [
@@ -44,6 +44,8 @@ const SKEW_MINUTES_MAX: u64 = 600;
 const FLIP_EVERY_BYTES: usize = 40_009;
 /// Between two looks whether damage is made good.
 const LOOK_AFTER_DAMAGE_EVERY: Duration = Duration::from_secs(4);
+/// Everybody is back within this, also who has just begun to leave.
+const BACK_WITHIN: Duration = Duration::from_secs(120);
 /// Nothing takes longer, unless it never happens.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -92,7 +94,7 @@ impl Campaign<'_> {
                     &format!("the bridge freezes for {ms} ms"),
                     talk,
                 );
-                std::thread::sleep(Duration::from_millis(ms));
+                sleep(Duration::from_millis(ms));
                 return self.planet.bridge().thaw();
             }
             Kind::RestartBridge => {
@@ -230,28 +232,22 @@ impl Campaign<'_> {
         Ok(())
     }
 
-    /// The damage is made good when no file needs what was damaged any more.
+    /// The damage is made good when no proof fails any more: every leaf of it was damaged.
     fn look_after_the_damaged(&mut self, talk: &mut Talk<'_>) {
-        for number in self.hosts.damaged_now() {
-            if self.needs_damaged(number).is_ok_and(|needs| !needs) {
-                self.hosts.set(number, Mood::Well, None);
-                let what = format!("what h{} had damaged is made good", number + 1);
-                say(self.began, &what, talk);
-            }
+        let damaged = self.hosts.damaged_now();
+        let proves = |owner: &Owner| {
+            owner
+                .proofs("/")
+                .is_ok_and(|(proofs, _)| proofs.failed == 0)
+        };
+        if damaged.is_empty() || !proves(self.owner) {
+            return;
         }
-    }
-
-    fn needs_damaged(&self, number: usize) -> Result<bool> {
-        let name = format!("h{}", number + 1);
-        for path in self.owner.files()? {
-            let segments = self.owner.segments(&path)?;
-            let mut shards = segments.iter().flat_map(|segment| &segment.shards);
-            let is_bad = |shard: &Placed| self.hosts.is_damaged(number, &shard.id);
-            if shards.any(|shard| shard.name.as_ref() == Some(&name) && is_bad(shard)) {
-                return Ok(true);
-            }
+        for number in damaged {
+            self.hosts.set(number, Mood::Well, None);
+            let what = format!("what h{} had damaged is made good", number + 1);
+            say(self.began, &what, talk);
         }
-        Ok(false)
     }
 
     /// Everybody is there again.
@@ -259,8 +255,15 @@ impl Campaign<'_> {
         for (number, mood) in self.hosts.due(true) {
             self.end(number, mood, talk)?;
         }
-        let everybody = self.hosts.len();
-        self.planet.wait_online(everybody, Patience::within(WITHIN))
+        let began = Instant::now();
+        // Who was leaving may have left meanwhile: another takes its place.
+        while self.planet.online().ok() != u64::try_from(self.hosts.len()).ok() {
+            self.end_what_is_due(talk)?;
+            self.planet.check_alive()?;
+            ensure!(began.elapsed() < BACK_WITHIN, "not everybody came back");
+            sleep(LOOK_EVERY);
+        }
+        Ok(())
     }
 
     fn end(&mut self, number: usize, mood: Mood, talk: &mut Talk<'_>) -> Result<()> {
@@ -313,15 +316,13 @@ impl Campaign<'_> {
     fn damage(&mut self, number: usize) -> Result<usize> {
         self.node(number)?.kill();
         let data = self.data(number)?;
-        let mut damaged = BTreeSet::new();
+        let mut damaged = 0;
         for shard in stored_shards(&data)?.iter().step_by(3) {
             shard.bend(FLIP_EVERY_BYTES)?;
-            damaged.insert(shard.id_text());
+            damaged += 1;
         }
-        let count = damaged.len();
-        self.hosts.note_damage(number, damaged);
         self.node(number)?.start()?;
-        Ok(count)
+        Ok(damaged)
     }
 
     /// What a Host kept, and who it was, is gone.

@@ -1,6 +1,6 @@
 //! What chaos did to each Host and until when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -34,7 +34,7 @@ pub(super) enum Mood {
 #[derive(Debug)]
 pub(super) struct Hosts {
     moods: Vec<(Mood, Option<Instant>)>,
-    damaged: BTreeMap<usize, BTreeSet<String>>,
+    damaged: BTreeSet<usize>,
 }
 
 impl Hosts {
@@ -44,7 +44,7 @@ impl Hosts {
         ensure!(count >= HOSTS_MIN, "chaos needs {HOSTS_MIN} hosts or more");
         Ok(Self {
             moods: vec![(Mood::Well, None); count],
-            damaged: BTreeMap::new(),
+            damaged: BTreeSet::new(),
         })
     }
 
@@ -57,22 +57,14 @@ impl Hosts {
         if let Some(entry) = self.moods.get_mut(number) {
             *entry = (mood, span.map(|span| Instant::now() + span));
         }
-    }
-
-    /// These shards of the Host were damaged.
-    pub(super) fn note_damage(&mut self, number: usize, shards: BTreeSet<String>) {
-        self.damaged.entry(number).or_default().extend(shards);
+        if mood == Mood::Damaged {
+            self.damaged.insert(number);
+        }
     }
 
     /// Another Host takes its place.
     pub(super) fn replaced(&mut self, number: usize) {
         self.damaged.remove(&number);
-    }
-
-    /// Whether one of these shards was damaged there.
-    pub(super) fn is_damaged(&self, number: usize, shard: &str) -> bool {
-        let damaged = self.damaged.get(&number);
-        damaged.is_some_and(|shards| shards.contains(shard))
     }
 
     /// Hosts whose time in their mood is over, or `all` that are not well.
@@ -112,7 +104,7 @@ impl Hosts {
 
     /// Whether its logs were damaged since it came.
     pub(super) fn was_damaged(&self, number: usize) -> bool {
-        self.damaged.contains_key(&number)
+        self.damaged.contains(&number)
     }
 
     /// One that is well.
