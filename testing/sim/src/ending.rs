@@ -138,12 +138,15 @@ impl Restored {
 /// What is not yet as it should be.
 fn amiss(shared: &Shared) -> Result<Vec<String>, StoreError> {
     let waiting = audit::orders_waiting(shared)?;
-    if waiting > 0 {
-        return Ok(vec![format!("b: {waiting} orders are never carried out")]);
-    }
     let mut amiss = audit::unhealed(shared)?;
+    if waiting > 0 {
+        amiss.insert(0, format!("b: {waiting} orders are never carried out"));
+    }
     if amiss.is_empty() || shared.plan.sabotage.is_some() {
-        amiss.extend(platter::missing(shared, &audit::counted(shared)?));
+        // What is lost is told first.
+        let mut missing = platter::missing(shared, &audit::counted(shared)?);
+        missing.append(&mut amiss);
+        amiss = missing;
     }
     Ok(amiss)
 }
