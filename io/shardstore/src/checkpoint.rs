@@ -62,7 +62,7 @@ pub(crate) fn write_to(
 /// Reads the last checkpoint; `None` where there is none that holds.
 pub(crate) fn read(folder: &Path, salt: &Salt) -> Option<(Index, Location)> {
     let file = File::open(&folder.join(FILE_NAME), Open::Read).ok()?;
-    let bytes_left = file.len().ok()?;
+    let bytes_left = file.bytes().ok()?;
     let file = BufReader::with_capacity(1 << 16, file.sequential());
     let found = read_from(file, bytes_left, salt);
     if found.is_none() {

@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use file::{File, Lock};
+pub use file::{File, Lock};
 pub(crate) use simulated::simulated;
 pub use simulated::{Disk, DiskFile, DiskLock, SimulatedDisk};
 
@@ -57,7 +57,7 @@ pub struct Capacity {
 /// [`io::ErrorKind::FileTooLarge`], or whatever the file system answers.
 pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path, Open::Read)?;
-    let bytes = file.len()?;
+    let bytes = file.bytes()?;
     if bytes > bytes_max {
         return Err(io::ErrorKind::FileTooLarge.into());
     }

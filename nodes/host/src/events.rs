@@ -2,9 +2,7 @@
 //! and kept as it came, so that it can be shown to anybody.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,6 +10,7 @@ use model::units::{BridgeId, HostId};
 use model::wire::limits::EVENT_REASON_CHARS_MAX;
 use model::wire::upkeep::HostEvent;
 use model::wire::{Signed, SignedError};
+use shardstore::disk::{self, File, Open};
 use shardstore::durable;
 
 use crate::limits::{EVENT_LINE_BYTES_MAX, EVENTS_KEPT_MAX, EVENTS_SLACK};
@@ -91,12 +90,7 @@ impl Events {
         let text = read_text(&path).map_err(failed)?;
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let open = || {
-            let mut options = OpenOptions::new();
-            let options = options
-                .append(true)
-                .create(true)
-                .mode(durable::MODE_PRIVATE);
-            let file = options.open(&path)?;
+            let file = File::open(&path, Open::Create)?;
             file.set_len(whole as u64)?;
             durable::sync_folder_of(&path)?;
             Ok(file)
@@ -150,8 +144,8 @@ impl Events {
             path: self.path.clone(),
             source,
         };
-        let end = kept.file.metadata().map_err(failed)?.len();
-        let written = kept.file.write_all(&line);
+        let end = kept.file.bytes().map_err(failed)?;
+        let written = kept.file.write_all_at(&line, end);
         if let Err(source) = written.and_then(|()| kept.file.sync_data()) {
             kept.file.set_len(end).ok();
             return Err(failed(source));
@@ -180,7 +174,7 @@ impl Events {
         durable::replace_with(&self.path, |out| {
             lines.iter().try_for_each(|line| writeln!(out, "{line}"))
         })?;
-        kept.file = OpenOptions::new().append(true).open(&self.path)?;
+        kept.file = File::open(&self.path, Open::Write)?;
         kept.lines = lines.len();
         Ok(())
     }
@@ -203,17 +197,12 @@ pub fn events(data: &Path) -> Result<EventsFound, EventsError> {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
-        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        Err(error) => return Err(error),
-        Ok(_) => {}
+    match disk::read(path, FILE_BYTES_MAX) {
+        // What is no text is no event.
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
     }
-    // What is no text is no event.
-    let bytes = std::fs::read(path)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn parse(text: &str) -> EventsFound {
@@ -235,6 +224,8 @@ fn read_event(line: &str) -> Option<HostEvent> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use model::crypto::{Secret, SigningKey};
     use model::units::UnixMs;
     use model::wire::upkeep::HostEventKind;
@@ -288,7 +279,10 @@ mod tests {
 
         let path = data.path().join(EVENTS_FILE);
         let half = serde_json::to_string(&event(1, 3)).unwrap();
-        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap();
         file.write_all(half.get(..50).unwrap().as_bytes()).unwrap();
         let kept = open();
         assert_eq!((kept.seen(&bridge(1)), kept.seen(&bridge(3))), (2, 1));
@@ -322,7 +316,8 @@ mod tests {
         let line = std::fs::read(data.path().join(EVENTS_FILE)).unwrap();
         let old = line.repeat(EVENTS_KEPT_MAX / 2);
         let mut book = kept.kept();
-        book.file.write_all(&old).unwrap();
+        let end = book.file.bytes().unwrap();
+        book.file.write_all_at(&old, end).unwrap();
         book.lines += EVENTS_KEPT_MAX;
         book.seen.insert(bridge(1), 7);
         kept.forget_oldest(&mut book).unwrap();

@@ -2,16 +2,16 @@
 //! file that `xcore` writes and a running Host looks at; what it says holds until it is changed.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::units::{BridgeId, UnixMs};
 use model::wire::Schedule;
 use model::wire::upkeep::LeaveWish;
 use serde::{Deserialize, Serialize};
+use shardstore::disk::{self, Lock};
 use shardstore::durable;
 use tasks::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ const FILE_NAME: &str = "wishes.json";
 /// Held by whoever changes the file.
 const LOCK_NAME: &str = "wishes.lock";
 const FILE_BYTES_MAX: u64 = 65_536;
+/// Between two looks whether the lock is free.
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What the owner wishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,13 +125,7 @@ impl Wishes {
     /// [`WishesError`] where the file cannot be used.
     pub fn read(data: &Path) -> Result<Self, WishesError> {
         let path = data.join(FILE_NAME);
-        let read = std::fs::metadata(&path).and_then(|metadata| {
-            if metadata.len() > FILE_BYTES_MAX {
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-            std::fs::read(&path)
-        });
-        match read {
+        match disk::read(&path, FILE_BYTES_MAX) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|source| WishesError::Damaged { path, source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
@@ -202,14 +198,15 @@ impl Wishes {
     }
 }
 
-fn lock(data: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(false);
-    let file = options
-        .mode(durable::MODE_PRIVATE)
-        .open(data.join(LOCK_NAME))?;
-    file.lock()?;
-    Ok(file)
+/// Waits until nobody else changes the file, which takes moments.
+fn lock(data: &Path) -> io::Result<Lock> {
+    let path = data.join(LOCK_NAME);
+    loop {
+        if let Some(lock) = Lock::take(&path)? {
+            return Ok(lock);
+        }
+        std::thread::sleep(LOCK_AGAIN);
+    }
 }
 
 /// Looks for new wishes, and after leaving, until `stop` is cancelled.

@@ -1,115 +1,162 @@
-//! What must hold in the end, seen from outside: what the Bridge counts on is on the Hosts' disks,
-//! and nothing waits that should have been done.
+//! What must hold in the end, seen from outside: every segment lies on as many Hosts as it should,
+//! what the Bridge counts on is on their disks, nothing waits that should have been done, and nobody
+//! was convicted who did nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use metastore::group::Group;
-use metastore::{HostAlias, StoreError};
+use bridge::audit::verdict::{KeptVerdict, Outcome};
+use bridge::place::{Place, SegmentKey};
+use metastore::{BlobState, GroupRow, HostAlias, HostLog, StoreError};
 use model::units::ShardId;
-use shardstore::StoreConfig;
 
-use crate::nodes;
-use crate::plan::{HOSTS_LEFT, Node, Sabotage};
+use crate::plan::{Fault, HOSTS_LEFT, Sabotage};
 use crate::shared::Shared;
 
 /// Rows read at a time.
 const ROWS: u32 = 1_000;
 
-/// Hosts by their numbers, and which is which.
-type Hosts = BTreeMap<HostAlias, u64>;
+/// A shard that the Bridge counts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Counted {
+    pub(crate) host: u64,
+    pub(crate) shard: ShardId,
+    pub(crate) place: Place,
+}
+
+/// A segment of a file that somebody may want.
+#[derive(Debug)]
+struct Segment {
+    key: SegmentKey,
+    n: usize,
+    shards: Vec<Counted>,
+}
 
 /// Orders that wait for Hosts which are there.
 pub(crate) fn orders_waiting(shared: &Shared) -> Result<u64, StoreError> {
     let hosts = hosts(shared)?;
-    let gone: BTreeSet<HostAlias> = hosts
-        .iter()
-        .filter(|(_, number)| is_gone(shared, **number))
-        .map(|(alias, _)| *alias)
-        .collect();
+    let there = hosts
+        .into_iter()
+        .filter(|(_, host)| !is_gone(shared, *host));
+    let there: Vec<HostAlias> = there.map(|(alias, _)| alias).collect();
     read(shared, move |tx| {
         let mut waiting = 0;
-        for alias in hosts.keys().filter(|alias| !gone.contains(alias)) {
-            waiting += tx.pending_orders(*alias, 0, ROWS)?.len() as u64;
+        for alias in there {
+            waiting += tx.pending_orders(alias, 0, ROWS)?.len() as u64;
         }
         Ok(waiting)
     })
 }
 
-/// Cuts the power of all Hosts at once, and looks whether every shard that the Bridge counts on is
-/// there afterwards. Returns how many there are.
-pub(crate) fn shards_are_there(shared: &Shared) -> Result<u64, StoreError> {
-    let expected = expected(shared)?;
-    let mut found = 0;
-    for host in 1..=shared.plan.hosts {
-        let name = Node::Host(host).to_string();
-        if shared.plan.is_damaged(host) || is_gone(shared, host) {
-            continue;
-        }
-        let Some(wanted) = expected.get(&host) else {
-            continue;
+/// Segments that lie on fewer Hosts than they should, each with what is amiss.
+pub(crate) fn unhealed(shared: &Shared) -> Result<Vec<String>, StoreError> {
+    let leaving = shared.leaving();
+    let joined = hosts(shared)?.into_values();
+    let joined: BTreeSet<u64> = joined.filter(|host| !is_gone(shared, *host)).collect();
+    let stay: BTreeSet<u64> = joined.difference(&leaving).copied().collect();
+    let mut amiss = Vec::new();
+    for segment in segments(shared)? {
+        // Who leaves keeps what nobody else can take.
+        let homes = if stay.len() >= segment.n {
+            &stay
+        } else {
+            &joined
         };
-        shared.disks.with(&name, crate::disk::Machine::cut_power);
-        shared.disks.restore_power(&name);
-        let wanted: Vec<ShardId> = wanted.iter().copied().collect();
-        let store = shardstore::Store::open(&nodes::volume_of(host), StoreConfig::new(512 << 20));
-        let store = match store {
-            Ok(store) => store,
-            Err(error) => {
-                shared
-                    .trace
-                    .violation(&name, format_args!("its store does not open: {error}"));
-                continue;
-            }
-        };
-        for shard in wanted {
-            let read = store.get(&shard).ok().flatten();
-            let whole = read.is_some_and(|shard| shard.read_verified().is_ok());
-            if whole {
-                found += 1;
-            } else {
-                let text = format_args!("shard {} is not there", shard.short());
-                shared.trace.violation(&name, text);
-            }
+        let wanted = segment.n.min(stay.len());
+        let on: BTreeSet<u64> = segment.shards.iter().map(|shard| shard.host).collect();
+        let here = on.intersection(homes).count();
+        if here < wanted {
+            let (key, n) = (segment.key, segment.n);
+            amiss.push(format!(
+                "segment {} of blob {} lies on {here} of {n} hosts: {on:?}",
+                key.segment,
+                key.blob.short()
+            ));
         }
     }
-    Ok(found)
+    let frozen = read(shared, |tx| tx.scan_frozen(None, ROWS))?;
+    amiss.extend(frozen.iter().map(|row| format!("{row:?} is frozen")));
+    Ok(amiss)
 }
 
-/// The shards that each Host is to have.
-fn expected(shared: &Shared) -> Result<BTreeMap<u64, BTreeSet<ShardId>>, StoreError> {
+/// Audits that Hosts failed which kept everything.
+pub(crate) fn convictions(shared: &Shared) -> Result<Vec<String>, StoreError> {
+    if shared.plan.sabotage == Some(Sabotage::DisksLie) {
+        return Ok(Vec::new());
+    }
+    let honest = hosts(shared)?.into_iter();
+    let honest: Vec<(HostAlias, u64)> = honest
+        .filter(|(_, host)| !shared.plan.is_damaged(*host))
+        .collect();
+    read(shared, move |tx| {
+        let mut convicted = Vec::new();
+        for (alias, host) in honest {
+            for row in tx.host_log(alias, HostLog::Audits, 0, ROWS)? {
+                let Ok(verdict) = serde_json::from_slice::<KeptVerdict>(&row.body) else {
+                    convicted.push(format!("h{host}: a verdict that cannot be read"));
+                    continue;
+                };
+                if verdict.outcome == Outcome::Failed {
+                    convicted.push(format!("h{host} failed for shard {}", verdict.shard));
+                }
+            }
+        }
+        Ok(convicted)
+    })
+}
+
+/// Every shard that the Bridge counts on, and that should be somewhere.
+pub(crate) fn counted(shared: &Shared) -> Result<Vec<Counted>, StoreError> {
+    let shards = segments(shared)?.into_iter();
+    let shards = shards.flat_map(|segment| segment.shards);
+    Ok(shards
+        .filter(|shard| !is_gone(shared, shard.host))
+        .collect())
+}
+
+/// All segments of blobs that live, with the shards that lie on known Hosts.
+fn segments(shared: &Shared) -> Result<Vec<Segment>, StoreError> {
     let hosts = hosts(shared)?;
     read(shared, move |tx| {
-        let mut expected: BTreeMap<u64, BTreeSet<ShardId>> = BTreeMap::new();
+        let mut segments = Vec::new();
         let mut after = None;
         loop {
             let rows = tx.scan_groups(after.as_ref(), ROWS)?;
             let Some(last) = rows.last() else {
-                return Ok(expected);
+                return Ok(segments);
             };
             after = Some(last.key);
             for row in &rows {
                 let blob = tx.blob(&row.key.account, &row.key.blob)?;
-                let lives = blob.is_some_and(|blob| blob.state == metastore::BlobState::Live);
-                let placed = placed(&row.group).filter(|_| lives);
-                let known = placed.filter_map(|(alias, id)| Some((*hosts.get(&alias)?, id)));
-                known.for_each(|(host, id)| {
-                    expected.entry(host).or_default().insert(id);
-                });
+                if blob.is_some_and(|blob| blob.state == BlobState::Live) {
+                    segments.extend(segments_of(row, &hosts));
+                }
             }
         }
     })
 }
 
-/// Every shard of a group that a Host has.
-fn placed(group: &Group) -> impl Iterator<Item = (HostAlias, ShardId)> {
-    let places = (0..group.segments())
-        .flat_map(move |segment| (0..group.n()).map(move |slot| (segment, slot)));
-    places.filter_map(move |(segment, slot)| {
-        Some((group.host(segment, slot)?, group.shard_id(segment, slot)?))
-    })
+fn segments_of(row: &GroupRow, hosts: &BTreeMap<HostAlias, u64>) -> Vec<Segment> {
+    let group = &row.group;
+    let segment = |within| {
+        let key = SegmentKey::within(&row.key, within);
+        let shards = (0..group.n()).filter_map(|slot| {
+            Some(Counted {
+                host: *hosts.get(&group.host(within, slot)?)?,
+                shard: group.shard_id(within, slot)?,
+                place: key.slot(slot),
+            })
+        });
+        Segment {
+            key,
+            n: usize::from(group.n()),
+            shards: shards.collect(),
+        }
+    };
+    (0..group.segments()).map(segment).collect()
 }
 
-fn hosts(shared: &Shared) -> Result<Hosts, StoreError> {
+/// Hosts by the numbers that the Bridge gave them, and which is which.
+fn hosts(shared: &Shared) -> Result<BTreeMap<HostAlias, u64>, StoreError> {
     let ids: BTreeMap<_, _> = (1..=shared.plan.hosts)
         .map(|host| (shared.host_id(host), host))
         .collect();
@@ -120,14 +167,11 @@ fn hosts(shared: &Shared) -> Result<Hosts, StoreError> {
     Ok(known.collect())
 }
 
-fn is_gone(shared: &Shared, host: u64) -> bool {
-    let planned = shared.plan.faults.iter();
-    let gone = planned.map(|planned| planned.fault);
+/// Whether `host` never comes back.
+pub(crate) fn is_gone(shared: &Shared, host: u64) -> bool {
     let sabotaged = shared.plan.sabotage == Some(Sabotage::TooManyGone) && host > HOSTS_LEFT;
-    sabotaged
-        || gone
-            .into_iter()
-            .any(|fault| fault == crate::plan::Fault::Gone { host })
+    let mut faults = shared.plan.faults.iter();
+    sabotaged || faults.any(|planned| planned.fault == Fault::Gone { host })
 }
 
 fn read<T: Send + 'static>(

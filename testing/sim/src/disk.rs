@@ -56,6 +56,21 @@ impl Disks {
         look(self.inner().machine(machine))
     }
 
+    /// Disks of which that of `machine` holds what it holds here.
+    #[must_use]
+    pub fn copy_of(&self, machine: &str) -> Self {
+        let mut inner = self.inner();
+        let copied = inner.machine(machine).clone();
+        let copy = Inner {
+            machines: BTreeMap::from([(machine.to_owned(), copied)]),
+            dice: inner.dice.clone(),
+            total_bytes: inner.total_bytes,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(copy)),
+        }
+    }
+
     /// Decides what the disk of `machine` holds after its power went, and gives it power again.
     pub fn restore_power(&self, machine: &str) {
         let mut inner = self.inner();

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::disk::Disks;
 
 /// The time of day at which every run begins: the start of 2026.
-const EPOCH_MS: u64 = 1_767_225_600_000;
+pub(crate) const EPOCH_MS: u64 = 1_767_225_600_000;
 
 /// How much of the simulated time has passed, to the tick.
 #[derive(Clone, Debug, Default)]

@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use host::{AskedBy, Wishes};
+use model::units::UnixMs;
+use model::wire::upkeep::LeaveWish;
 use shardstore::disk::Disk as _;
 use turmoil::Sim;
 
+use crate::environment::EPOCH_MS;
 use crate::nodes;
 use crate::plan::{Fault, Node, Planned};
+use crate::platter;
 use crate::shared::{self, Shared};
 
 /// Files whose bits change by themselves.
@@ -79,7 +84,8 @@ impl Faults {
                 self.disk(node, |machine| machine.power_for = Some(accesses));
             }
             Fault::Restart { host } => self.shared.stop(Node::Host(host)),
-            Fault::Gone { host } | Fault::Wiped { host } => {
+            Fault::Leaves { host } => self.leave(host),
+            Fault::Gone { host } | Fault::Wiped { host } | Fault::Drops { host } => {
                 self.lose_power(sim, Node::Host(host));
             }
             Fault::ClockJump { node, ms } => self.shared.set_skew(node, Some(ms)),
@@ -127,6 +133,17 @@ impl Faults {
                 }
                 self.bounce(sim, Node::Host(host));
             }
+            Fault::Drops { host } => {
+                let node = Node::Host(host);
+                self.shared.disks.restore_power(&node.to_string());
+                let what = match platter::drop_half(&self.shared, host) {
+                    Ok(shards) => format!("dropped {shards} shards"),
+                    // It had no time to make one.
+                    Err(error) => format!("drops nothing: {error:#}"),
+                };
+                self.shared.trace.note(&node.to_string(), what);
+                self.bounce(sim, node);
+            }
             Fault::ClockJump { node, .. } => self.shared.set_skew(node, None),
             Fault::Partition { .. } => self.part(sim, fault, false),
             Fault::Clogged { a, b } => sim.release(a.ip(), b.ip()),
@@ -135,7 +152,23 @@ impl Faults {
                 self.disk(Node::Host(host), |machine| machine.taken_bytes = 0);
             }
             Fault::SlowDisks { .. } => crate::world::set_disk_pace_ms(0),
-            Fault::Gone { .. } | Fault::BitFlip { .. } => {}
+            Fault::Gone { .. } | Fault::BitFlip { .. } | Fault::Leaves { .. } => {}
+        }
+    }
+
+    /// As its owner does with `xcore exit`.
+    fn leave(&self, host: u64) {
+        let now = UnixMs(EPOCH_MS + self.shared.clock.ms());
+        let asked = Wishes::change(&nodes::data_of(host), |wishes| {
+            wishes.ask(LeaveWish::All, AskedBy::Owner, now);
+        });
+        let node = Node::Host(host).to_string();
+        match asked {
+            Ok(_) => self.shared.leaves(host),
+            Err(error) => self
+                .shared
+                .trace
+                .note(&node, format_args!("stays: {error}")),
         }
     }
 
@@ -246,6 +279,8 @@ pub(crate) fn kinds(faults: &[Planned]) -> BTreeMap<&'static str, u64> {
             Fault::Slow { .. } => "slow links",
             Fault::DiskFull { .. } => "full disks",
             Fault::SlowDisks { .. } => "slow disks",
+            Fault::Drops { .. } => "dropped shards",
+            Fault::Leaves { .. } => "hosts leaving",
             Fault::BitFlip { .. } => "bit flips",
         };
         *kinds.entry(kind).or_default() += 1;

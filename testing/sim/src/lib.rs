@@ -11,6 +11,7 @@
 mod audit;
 mod device;
 pub mod disk;
+mod ending;
 mod environment;
 mod faults;
 mod model;
@@ -18,6 +19,7 @@ mod network;
 mod nodes;
 mod ops;
 mod plan;
+mod platter;
 mod shared;
 mod trace;
 mod world;

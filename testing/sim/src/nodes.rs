@@ -8,6 +8,7 @@ use std::time::Duration;
 use bridge::bridge::BridgeConfig;
 use bridge::context::Policy;
 use bridge::server::{Server, ServerConfig};
+use bridge::timing::Timing;
 use host::{BridgeSettings, Host, HostConfig, Settings, VolumeSettings};
 use model::wire::Schedule;
 use tokio::time::sleep;
@@ -18,6 +19,27 @@ use crate::shared::{BRIDGE_PORT, HOST_PORT, Shared};
 
 /// Pause before a program that could not start is started again.
 const START_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// What a Host offers.
+pub(crate) const SPACE_BYTES: u64 = 512 << 20;
+
+/// Seconds where a network of home computers takes hours. What retain sets spare is what may still
+/// be stored for an upload, by clocks that are eight minutes apart.
+const TIMING: Timing = Timing {
+    heartbeat_ms: 5_000,
+    silence_max_ms: 20_000,
+    absent_after_ms: 20_000,
+    lost_after_ms: 45_000,
+    lost_at_last_ms: 45_000,
+    audit_every_ms: 10_000,
+    audit_within_ms: 10_000,
+    audit_again_ms: 5_000,
+    scan_every_ms: 10_000,
+    repair_within_ms: 60_000,
+    retain_every_ms: 60_000,
+    retain_older_than_ms: 900_000,
+    vetted_audits: 0,
+};
 
 /// The data folder of a Host.
 pub(crate) fn data_of(host: u64) -> PathBuf {
@@ -57,6 +79,7 @@ async fn run_bridge(shared: &Shared) -> anyhow::Result<()> {
         bridge: BridgeConfig {
             policy: Policy {
                 retention_ms: shared.plan.retention_ms,
+                timing: TIMING,
                 ..Policy::default()
             },
             behind_proxy: false,
@@ -114,7 +137,7 @@ fn settings(shared: &Shared, number: u64) -> anyhow::Result<Settings> {
         addresses: vec![SocketAddr::new(node.ip(), HOST_PORT)],
         volumes: vec![VolumeSettings {
             folder: None,
-            space_bytes: 512 << 20,
+            space_bytes: SPACE_BYTES,
         }],
         keep_free_bytes: Some(0),
         name: node.to_string(),
@@ -123,8 +146,8 @@ fn settings(shared: &Shared, number: u64) -> anyhow::Result<Settings> {
         bandwidth_up: None,
         bandwidth_down: None,
         schedule: Schedule::ALWAYS,
-        scrub_within: Duration::from_secs(3_600),
+        scrub_within: Duration::from_secs(60),
         upkeep_bytes_per_s: 16_000_000,
-        trash: Duration::from_secs(3_600),
+        trash: Duration::from_millis(shared.plan.trash_ms),
     })
 }

@@ -19,6 +19,10 @@ pub struct Plan {
     pub operations: u64,
     /// How long removed content is kept.
     pub retention_ms: u64,
+    /// How long Hosts keep what they were told to delete.
+    pub trash_ms: u64,
+    /// Whether the Bridge is restored from an old backup in the end.
+    pub restores: bool,
     /// Shortest and longest way of a message.
     pub latency_ms: (u64, u64),
     /// By how much clocks are ahead, node by node: the Bridge, the Hosts, the devices.
@@ -108,6 +112,16 @@ pub enum Fault {
         /// How long.
         ms: u64,
     },
+    /// A Host has lost every second of its shards when it comes back, and says nothing of it.
+    Drops {
+        /// Which.
+        host: u64,
+    },
+    /// A Host asks to leave.
+    Leaves {
+        /// Which.
+        host: u64,
+    },
     /// A bit on a disk changes by itself.
     BitFlip {
         /// Of which Host.
@@ -156,6 +170,8 @@ impl Plan {
             hosts,
             operations: 5 + dice.below(11),
             retention_ms: *dice.pick(&[1, 20_000, 86_400_000]).unwrap_or(&1),
+            trash_ms: *dice.pick(&[0, 3_600_000]).unwrap_or(&0),
+            restores: dice.below(4) == 0,
             latency_ms: (1, 5 + dice.below(95)),
             skew_ms: (0..nodes)
                 .map(|_| {

@@ -31,6 +31,8 @@ pub(crate) struct Summary {
     wall: Duration,
     simulated: Duration,
     slowest: (Duration, u64),
+    /// Shards that were there in the end: runs in which none is have shown nothing.
+    pub(crate) shards: u64,
     faults: BTreeMap<&'static str, u64>,
 }
 
@@ -70,6 +72,7 @@ impl Summary {
         self.slowest = self.slowest.max((took, seed));
         self.runs += 1;
         self.simulated += report.simulated;
+        self.shards += report.shards;
         for (kind, count) in &report.faults {
             *self.faults.entry(kind).or_default() += count;
         }
@@ -89,6 +92,7 @@ impl Summary {
         self.failed.extend(other.failed);
         self.compared += other.compared;
         self.simulated += other.simulated;
+        self.shards += other.shards;
         self.slowest = self.slowest.max(other.slowest);
         for (kind, count) in other.faults {
             *self.faults.entry(kind).or_default() += count;
@@ -110,7 +114,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} runs, {} failed, {} compared with a second run; {:.2} CPU-s a run, {:.0} s in all, \
-             slowest seed {seed} with {:.2} CPU-s; {} simulated seconds a run",
+             slowest seed {seed} with {:.2} CPU-s; {} simulated seconds and {} shards a run",
             self.runs,
             self.failed.len(),
             self.compared,
@@ -118,6 +122,7 @@ impl fmt::Display for Summary {
             self.wall.as_secs_f64(),
             slowest.as_secs_f64(),
             self.simulated.as_secs() / (self.runs - self.compared).max(1),
+            self.shards / (self.runs - self.compared).max(1),
         )
     }
 }

@@ -1,6 +1,6 @@
 //! What the nodes of a run and whoever drives them share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,6 +45,8 @@ struct State {
     store: Store,
     starts: BTreeMap<Node, u64>,
     stops: BTreeMap<Node, CancellationToken>,
+    /// Hosts that have asked to leave.
+    leaving: BTreeSet<u64>,
     /// Everything that goes wrong is over.
     healed: bool,
 }
@@ -91,6 +93,7 @@ impl Shared {
                 store: Store::mem(),
                 starts: BTreeMap::new(),
                 stops: BTreeMap::new(),
+                leaving: BTreeSet::new(),
                 healed: false,
             }),
             plan,
@@ -166,6 +169,16 @@ impl Shared {
         if let Some(stop) = self.state().stops.get(&node) {
             stop.cancel();
         }
+    }
+
+    /// `host` has asked to leave.
+    pub(crate) fn leaves(&self, host: u64) {
+        self.state().leaving.insert(host);
+    }
+
+    /// Hosts that have asked to leave.
+    pub(crate) fn leaving(&self) -> BTreeSet<u64> {
+        self.state().leaving.clone()
     }
 
     /// From now on everything is to work again.

@@ -9,16 +9,19 @@ const SEEDS: std::ops::RangeInclusive<u64> = 1..=16;
 fn everything_holds() {
     let half = |odd: u64| {
         let seeds = SEEDS.filter(move |seed| seed % 2 == odd);
-        let failed = seeds.map(run_seed).filter(|report| !report.is_good());
-        failed
-            .map(|report| (report.seed, report.violations))
-            .collect::<Vec<_>>()
+        seeds.map(run_seed).collect::<Vec<_>>()
     };
-    let (mut failed, others) = std::thread::scope(|scope| {
+    let (mut reports, others) = std::thread::scope(|scope| {
         let others = scope.spawn(|| half(1));
         (half(0), others.join().unwrap())
     });
-    failed.extend(others);
+    reports.extend(others);
+    let shards: u64 = reports.iter().map(|report| report.shards).sum();
+    assert!(shards > 500, "{shards} shards: no host takes any");
+    let failed = reports.into_iter().filter(|report| !report.is_good());
+    let failed: Vec<_> = failed
+        .map(|report| (report.seed, report.violations))
+        .collect();
     assert!(failed.is_empty(), "cargo xtask sim --seed …: {failed:#?}");
 }
 
@@ -34,7 +37,9 @@ fn a_seed_is_one_run_and_another_seed_another() {
 fn disks_that_lie_are_noticed() {
     let report = run(&Plan::of(2).sabotaged(Sabotage::DisksLie));
     let lost = report.violations.iter();
-    let lost = lost.filter(|violation| violation.contains("is not there"));
+    // Of a store that was never synced not even the head may be left.
+    let is_lost = |text: &str| text.contains("is not there") || text.contains("does not open");
+    let lost = lost.filter(|violation| is_lost(violation));
     assert!(lost.count() > 0, "{:?}", report.violations);
 }
 

@@ -13,85 +13,111 @@ use crate::durable::MODE_PRIVATE;
 
 /// An open file, read and written at places.
 #[derive(Debug)]
-pub(crate) enum File {
+pub struct File(Place);
+
+/// Where it is.
+#[derive(Debug)]
+enum Place {
     System(std::fs::File),
     Simulated(Box<dyn DiskFile>),
 }
 
 impl File {
     /// Opens `path`; one that is made is for its owner's eyes only.
-    pub(crate) fn open(path: &Path, how: Open) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Whatever the file system answers.
+    pub fn open(path: &Path, how: Open) -> io::Result<Self> {
         match simulated() {
-            Some(disk) => disk.open(path, how).map(Self::Simulated),
-            None => options(how).open(path).map(Self::System),
+            Some(disk) => disk
+                .open(path, how)
+                .map(|file| Self(Place::Simulated(file))),
+            None => options(how)
+                .open(path)
+                .map(|file| Self(Place::System(file))),
         }
     }
 
-    pub(crate) fn len(&self) -> io::Result<u64> {
-        match self {
-            Self::System(file) => Ok(file.metadata()?.len()),
-            Self::Simulated(file) => file.len(),
+    /// How long it is.
+    ///
+    /// # Errors
+    /// Whatever the file system answers.
+    pub fn bytes(&self) -> io::Result<u64> {
+        match &self.0 {
+            Place::System(file) => Ok(file.metadata()?.len()),
+            Place::Simulated(file) => file.len(),
         }
     }
 
     pub(crate) fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
-        match self {
-            Self::System(file) => file.read_exact_at(out, offset),
-            Self::Simulated(file) if file.read_at(out, offset)? == out.len() => Ok(()),
-            Self::Simulated(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        match &self.0 {
+            Place::System(file) => file.read_exact_at(out, offset),
+            Place::Simulated(file) if file.read_at(out, offset)? == out.len() => Ok(()),
+            Place::Simulated(_) => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 
     /// Bytes read without waiting; `None` where the system cannot say, or something is amiss.
     pub(crate) fn read_cached(&self, out: &mut [u8], offset: u64) -> Option<usize> {
-        match self {
-            Self::System(file) => cached(file, offset, out),
+        match &self.0 {
+            Place::System(file) => cached(file, offset, out),
             // Half of what is asked for is in the cache.
-            Self::Simulated(file) if (offset / 4_096).is_multiple_of(2) => {
+            Place::Simulated(file) if (offset / 4_096).is_multiple_of(2) => {
                 file.read_at(out, offset).ok()
             }
-            Self::Simulated(_) => None,
+            Place::Simulated(_) => None,
         }
     }
 
-    pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        match self {
-            Self::System(file) => file.write_all_at(bytes, offset),
-            Self::Simulated(file) => file.write_all_at(bytes, offset),
+    /// Writes all `bytes` from `offset` on.
+    ///
+    /// # Errors
+    /// Whatever the file system answers; some of it may be written.
+    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        match &self.0 {
+            Place::System(file) => file.write_all_at(bytes, offset),
+            Place::Simulated(file) => file.write_all_at(bytes, offset),
         }
     }
 
-    pub(crate) fn set_len(&self, bytes: u64) -> io::Result<()> {
-        match self {
-            Self::System(file) => file.set_len(bytes),
-            Self::Simulated(file) => file.set_len(bytes),
+    /// Cuts it off, or makes it longer with zeros.
+    ///
+    /// # Errors
+    /// Whatever the file system answers.
+    pub fn set_len(&self, bytes: u64) -> io::Result<()> {
+        match &self.0 {
+            Place::System(file) => file.set_len(bytes),
+            Place::Simulated(file) => file.set_len(bytes),
         }
     }
 
     /// Makes content and length durable.
-    pub(crate) fn sync_data(&self) -> io::Result<()> {
-        match self {
-            Self::System(file) => file.sync_data(),
-            Self::Simulated(file) => file.sync(),
+    ///
+    /// # Errors
+    /// Whatever the file system answers.
+    pub fn sync_data(&self) -> io::Result<()> {
+        match &self.0 {
+            Place::System(file) => file.sync_data(),
+            Place::Simulated(file) => file.sync(),
         }
     }
 
     /// Makes everything durable that is said of the file.
     pub(crate) fn sync_all(&self) -> io::Result<()> {
-        match self {
-            Self::System(file) => file.sync_all(),
-            Self::Simulated(file) => file.sync(),
+        match &self.0 {
+            Place::System(file) => file.sync_all(),
+            Place::Simulated(file) => file.sync(),
         }
     }
 
     /// Blanks `bytes` from `offset` on and gives whole blocks back to the file system.
     pub(crate) fn punch(&self, offset: u64, bytes: u64) -> io::Result<()> {
-        match self {
-            Self::System(file) => {
+        match &self.0 {
+            Place::System(file) => {
                 let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                 Ok(rustix::fs::fallocate(file, mode, offset, bytes)?)
             }
-            Self::Simulated(file) => file.punch(offset, bytes),
+            Place::Simulated(file) => file.punch(offset, bytes),
         }
     }
 
@@ -140,9 +166,9 @@ impl Sequential {
 
 impl Read for Sequential {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = match &self.file {
-            File::System(file) => file.read_at(out, self.at),
-            File::Simulated(file) => file.read_at(out, self.at),
+        let read = match &self.file.0 {
+            Place::System(file) => file.read_at(out, self.at),
+            Place::Simulated(file) => file.read_at(out, self.at),
         }?;
         self.at += read as u64;
         Ok(read)
@@ -163,7 +189,7 @@ impl Write for Sequential {
 
 /// A file that this process alone has locked, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     _held: Held,
 }
 
@@ -183,7 +209,10 @@ impl std::fmt::Debug for Held {
 
 impl Lock {
     /// Locks the file at `path`, made where there is none; `None` where another process has it.
-    pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// Whatever the file system answers.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
         let held = match simulated() {
             Some(disk) => disk.lock(path)?.map(|lock| Held::Simulated { _lock: lock }),
             None => {

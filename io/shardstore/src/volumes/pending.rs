@@ -122,7 +122,7 @@ impl Pending {
             durable::sync_folder_of(&self.folder)?;
         }
         let file = File::open(path, Open::Create)?;
-        let entries = file.len()? / ENTRY_BYTES as u64;
+        let entries = file.bytes()? / ENTRY_BYTES as u64;
         Ok((file, entries))
     }
 

@@ -109,6 +109,27 @@ fn who_signed_for_a_shard_and_does_not_have_it_is_convicted_by_its_own_words() {
     assert_eq!(convicted, HostId(world.hosts[&alias].public()));
 }
 
+/// Found by the simulation: a Bridge restored from a backup convicted all Hosts of having deleted
+/// what it had told them to delete since.
+#[test]
+fn a_bridge_that_forgot_convicts_nobody_of_what_it_may_have_ordered() {
+    let (world, alias, question) = asked();
+    let memory = crate::memory::Memory {
+        lost: vec![(model::units::UnixMs(0), world.context.now)],
+        ..crate::memory::Memory::default()
+    };
+    let memory = serde_json::to_vec(&memory).unwrap();
+    let put = world.write(move |tx| tx.put_meta("memory", &memory));
+    put.unwrap();
+    let (host, finding) = (&world.hosts[&alias], Finding::Missing);
+    let missing = proof(&question, host, finding, Vec::new());
+    assert_eq!(
+        judge(&world, alias, &question, missing),
+        Some(Outcome::Unreceipted)
+    );
+    assert_eq!(world.keepers(question.place.segment)[2], None);
+}
+
 #[test]
 fn an_answer_of_another_or_to_another_question_counts_for_nothing() {
     let (mut world, alias, question) = asked();

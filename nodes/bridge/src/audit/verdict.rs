@@ -3,7 +3,7 @@
 
 use metastore::{HostAlias, HostLog, Reputation, StoreError, Tx};
 use model::units::{HostId, UnixMs};
-use model::wire::Base64;
+use model::wire::{Base64, StoreReceipt};
 use model::wire::audit::{AuditAnswer, ChainValue, Evidence, Judgement, Proof};
 use model::wire::upkeep::HostEventKind;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,12 @@ use super::ask::Question;
 use super::reputation::{self, Verdict};
 use crate::corrupt::corrupt;
 use crate::events;
+use crate::memory;
 use crate::repair::settle::vacate;
 use crate::upload::receipt_log;
+
+/// By how much a Host's clock may be ahead of the Bridge's.
+const CLOCKS_APART_MS: u64 = 10 * 60_000;
 
 /// A verdict as it is kept for 30 days.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +92,10 @@ pub fn answered(
         }
     };
     let receipt = receipt_log::find(&*tx, &question.place, (&id, &question.serial))?;
+    let receipt = match receipt {
+        Some(receipt) if was_before_a_loss(&*tx, &receipt)? => None,
+        receipt => receipt,
+    };
     let evidence = receipt.map(|receipt| Evidence {
         receipt: Base64(receipt),
         challenge: question.challenge.clone(),
@@ -105,6 +113,17 @@ pub fn answered(
         chain: said.chain_value().ok(),
         ..judged
     }))
+}
+
+/// Whether a shard was stored before the end of a time of which the Bridge remembers nothing: it may
+/// itself have ordered then that it is deleted, so that nobody is convicted for want of it.
+fn was_before_a_loss(tx: &dyn Tx, receipt: &[u8]) -> Result<bool, StoreError> {
+    let memory = memory::read(tx)?;
+    let Some((_, until)) = memory.lost.last() else {
+        return Ok(false);
+    };
+    let until = until.plus_ms(CLOCKS_APART_MS);
+    Ok(StoreReceipt::open(receipt).is_ok_and(|receipt| receipt.stored <= until))
 }
 
 /// A Host that was asked again and again and did not answer.

@@ -4,15 +4,18 @@
 //! every answer: a chain that went back, or to zero, is set right by the next answer.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use model::units::BridgeId;
 use model::wire::audit::ChainValue;
+use shardstore::disk::{self, File, Open};
 
 use crate::bridge_pin::FOLDER;
+
+/// What a file holds.
+const VALUE_BYTES: u64 = 32;
 
 /// The chain with every Bridge that has asked.
 #[derive(Debug)]
@@ -49,12 +52,12 @@ impl Chains {
     }
 
     fn read(&self, bridge: BridgeId) -> Option<ChainValue> {
-        let value = std::fs::read(self.path(bridge)).ok()?;
+        let value = disk::read(&self.path(bridge), VALUE_BYTES).ok()?;
         value.try_into().ok().map(ChainValue)
     }
 
     fn write(&self, bridge: BridgeId, value: ChainValue) -> io::Result<()> {
-        File::create(self.path(bridge))?.write_all(&value.0)
+        File::open(&self.path(bridge), Open::Truncate)?.write_all_at(&value.0, 0)
     }
 
     fn path(&self, bridge: BridgeId) -> PathBuf {
@@ -79,7 +82,7 @@ mod tests {
         assert_eq!(again.extend(bridge, step), ChainValue([2; 32]));
         assert_eq!(again.extend(BridgeId([2; 32]), step), ChainValue::default());
 
-        File::create(again.path(bridge)).unwrap();
+        File::open(&again.path(bridge), Open::Truncate).unwrap();
         let damaged = Chains::new(data.path());
         assert_eq!(damaged.extend(bridge, step), ChainValue::default());
     }

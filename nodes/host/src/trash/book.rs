@@ -2,12 +2,12 @@
 //! at a start, and when most of it is history.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use model::crypto::sha256;
 use model::units::{BridgeId, Serial, UnixMs};
+use shardstore::disk::{self, File, Open};
 use shardstore::{RecordKey, durable};
 
 use super::{Item, TrashError};
@@ -38,7 +38,7 @@ impl Book {
             path: path.clone(),
             source,
         };
-        let kept = match std::fs::read(&path) {
+        let kept = match disk::read(&path, u64::MAX) {
             Ok(bytes) => replay(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(failed(error)),
@@ -87,10 +87,9 @@ impl Book {
             return Ok(());
         }
         let end = self.entries * ENTRY_BYTES as u64;
-        let file = &mut self.file;
+        let file = &self.file;
         let written = file
-            .seek(SeekFrom::Start(end))
-            .and_then(|_| file.write_all(bytes))
+            .write_all_at(bytes, end)
             .and_then(|()| file.sync_data());
         if let Err(source) = written {
             // What was half written would stand in the way of what comes next.
@@ -108,7 +107,7 @@ fn write_anew(path: &Path, items: &BTreeMap<RecordKey, Item>) -> io::Result<(Fil
         let mut entries = items.iter().map(|(key, item)| entry(IN, key, *item));
         entries.try_for_each(|entry| out.write_all(&entry))
     })?;
-    let file = OpenOptions::new().write(true).open(path)?;
+    let file = File::open(path, Open::Write)?;
     Ok((file, items.len() as u64))
 }
 

@@ -25,7 +25,7 @@ struct Content {
 }
 
 /// A file as it is now, and as it is without power.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct FileState {
     now: Content,
     durable: Content,

@@ -13,7 +13,7 @@ use super::file::{BLOCK_BYTES, FileState};
 use super::names::{Names, Node, Number};
 
 /// A machine's disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Machine {
     names: Names,
     files: BTreeMap<Number, FileState>,

@@ -18,7 +18,7 @@ pub(super) enum Node {
 }
 
 /// All names of a machine.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     now: BTreeMap<PathBuf, Node>,
     durable: BTreeMap<PathBuf, Node>,

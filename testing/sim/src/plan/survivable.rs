@@ -7,6 +7,8 @@ use super::{Fault, Node, Plan, Planned};
 /// Hosts that may be lost for good, by how many there are: what is acknowledged lies on so many
 /// more Hosts than restore it, as long as there are four zones to choose from.
 const HOSTS_FOR_TWO_LOSSES: u64 = 9;
+/// A Host may leave where so many are there: others can take what it keeps.
+const HOSTS_FOR_LEAVING: u64 = 9;
 /// Hosts that may be down at a time.
 const DOWN_MAX: usize = 3;
 /// Faults begin within this time.
@@ -73,7 +75,7 @@ impl Faults {
 
     fn draw(&mut self) -> Fault {
         let host = 1 + self.dice.below(self.hosts);
-        match self.dice.below(18) {
+        match self.dice.below(20) {
             0..=3 => self.power_cut(Node::Host(host), 60),
             4 => Fault::Restart { host },
             5 => Fault::Gone { host },
@@ -83,6 +85,8 @@ impl Faults {
                 self.power_cut(Node::Device(device), 100)
             }
             16 => Fault::Wiped { host },
+            18 => Fault::Drops { host },
+            19 => Fault::Leaves { host },
             17 => Fault::ClockJump {
                 node: self.node(),
                 ms: skew(&mut self.dice),
@@ -134,6 +138,9 @@ impl Faults {
             }
             _ => {}
         }
+        if !self.may_leave(new.fault) {
+            return false;
+        }
         let Some(host) = down(new.fault) else {
             let kind = std::mem::discriminant(&new.fault);
             return !self.overlaps(new, |other| std::mem::discriminant(&other) == kind);
@@ -151,6 +158,24 @@ impl Faults {
         !twice && others.count() < DOWN_MAX
     }
 
+    /// Of many Hosts one may leave, and only one whose wish is not lost with its disk.
+    fn may_leave(&self, new: Fault) -> bool {
+        let mut others = self.planned.iter().map(|other| other.fault);
+        match new {
+            Fault::Leaves { host } => {
+                let clashes =
+                    |other| matches!(other, Fault::Leaves { .. }) || damaged(other) == Some(host);
+                self.hosts >= HOSTS_FOR_LEAVING && !others.any(clashes)
+            }
+            other => {
+                let host = damaged(other);
+                let leaves =
+                    |other| matches!(other, Fault::Leaves { host: it } if Some(it) == host);
+                !others.any(leaves)
+            }
+        }
+    }
+
     fn overlaps(&self, new: &Planned, is_same: impl Fn(Fault) -> bool) -> bool {
         let mut others = self.planned.iter();
         others.any(|other| is_same(other.fault) && overlap(other, new))
@@ -166,6 +191,8 @@ const fn down(fault: Fault) -> Option<u64> {
         }
         | Fault::Restart { host }
         | Fault::Wiped { host }
+        | Fault::Drops { host }
+        | Fault::Leaves { host }
         | Fault::Gone { host } => Some(host),
         _ => None,
     }
@@ -174,7 +201,10 @@ const fn down(fault: Fault) -> Option<u64> {
 /// The Host that does not have all it had because of a fault.
 pub(super) const fn damaged(fault: Fault) -> Option<u64> {
     match fault {
-        Fault::Gone { host } | Fault::Wiped { host } | Fault::BitFlip { host } => Some(host),
+        Fault::Gone { host }
+        | Fault::Wiped { host }
+        | Fault::Drops { host }
+        | Fault::BitFlip { host } => Some(host),
         _ => None,
     }
 }
