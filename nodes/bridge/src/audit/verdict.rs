@@ -3,9 +3,9 @@
 
 use metastore::{HostAlias, HostLog, Reputation, StoreError, Tx};
 use model::units::{HostId, UnixMs};
-use model::wire::{Base64, StoreReceipt};
 use model::wire::audit::{AuditAnswer, ChainValue, Evidence, Judgement, Proof};
 use model::wire::upkeep::HostEventKind;
+use model::wire::{Base64, StoreReceipt};
 use serde::{Deserialize, Serialize};
 
 use super::ask::Question;
