@@ -115,7 +115,7 @@ fn who_signed_for_a_shard_and_does_not_have_it_is_convicted_by_its_own_words() {
 fn a_bridge_that_forgot_convicts_nobody_of_what_it_may_have_ordered() {
     let (world, alias, question) = asked();
     let memory = crate::memory::Memory {
-        lost: vec![(model::units::UnixMs(0), world.context.now)],
+        lost: vec![(UnixMs(0), world.context.now)],
         ..crate::memory::Memory::default()
     };
     let memory = serde_json::to_vec(&memory).unwrap();
