@@ -159,6 +159,7 @@ pub async fn holdings(
     let mut segments: Vec<SegmentKey> = emptied.iter().map(|place| place.segment).collect();
     segments.dedup();
     for segment in segments {
+        bridge.healing().lock().avoid(segment, alias);
         bridge.rejudge(segment);
     }
     Ok(())

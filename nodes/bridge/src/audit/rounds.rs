@@ -146,6 +146,8 @@ fn follow(bridge: &Bridge, alias: HostAlias, place: Place, judged: &Judged) {
         }
     });
     if judged.outcome != Outcome::Passed && judged.outcome != Outcome::Unknown {
+        // Somebody else is to make it anew, as long as there is anybody.
+        bridge.healing().lock().avoid(place.segment, alias);
         bridge.directory().ring(&[alias]);
         bridge.rejudge(place.segment);
     }

@@ -22,7 +22,7 @@ const LARGE: [usize; 5] = [18_000_000, 16_000_000, 13_000_000, 9_000_000, 4_000_
 
 #[test]
 fn four_hosts_die_for_good_and_then_four_others() {
-    let mut stage = Stage::new(HOSTS);
+    let mut stage = Stage::healing(HOSTS);
     let tree = stored_tree(&stage);
     expect_whole(&stage);
 

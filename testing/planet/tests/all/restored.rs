@@ -17,7 +17,7 @@ const WATCHED: Duration = Duration::from_secs(60);
 
 #[test]
 fn an_older_bridge_removes_nothing_and_goes_on_when_the_owner_says_so() {
-    let mut stage = Stage::new(HOSTS);
+    let mut stage = Stage::healing(HOSTS);
     let (first, second) = (stage.path("first"), stage.path("second"));
     write(&first, noise(1, 9_000_000));
     write(&second, noise(2, 7_000_000));

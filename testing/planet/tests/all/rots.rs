@@ -13,7 +13,7 @@ const FLIP_EVERY_BYTES: usize = 40_009;
 
 #[test]
 fn damage_done_to_a_stopped_host_is_found_and_made_good() {
-    let mut stage = Stage::new(HOSTS);
+    let mut stage = Stage::healing(HOSTS);
     let tree = stage.path("tree");
     for large in 0..3 {
         write(&tree.join(format!("large{large}")), noise(large, 9_000_000));

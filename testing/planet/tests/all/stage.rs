@@ -78,6 +78,13 @@ impl Stage {
         Self::set(hosts, |_config| {}, |_planet| {})
     }
 
+    /// One whose Bridge repairs within seconds. All others are as patient as in a network, so that
+    /// nothing is made anew while a test looks at what single faults do.
+    pub(crate) fn healing(hosts: usize) -> Self {
+        let dev = |config: &mut PlanetConfig| config.profile = "dev".to_owned();
+        Self::set(hosts, dev, |_planet| {})
+    }
+
     /// The same, after the planet was changed before its start.
     pub(crate) fn set(
         hosts: usize,
@@ -90,7 +97,12 @@ impl Stage {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let programs = Programs::built(&root).unwrap();
         let mut config = PlanetConfig::new(programs, folder.path().join("planet"), hosts);
+        config.profile = "standard".to_owned();
         configure(&mut config);
+        if config.profile == "standard" {
+            // What is deleted is gone at once: tests look whether it is.
+            config.host_args.extend(["--trash", "0s"].map(Into::into));
+        }
         let mut planet = Planet::new(config).unwrap();
         prepare(&mut planet);
         planet.start(Patience::within(PATIENCE)).unwrap();
