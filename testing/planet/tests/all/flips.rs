@@ -50,7 +50,9 @@ fn as_many_bent_shards_as_parity_are_made_good_and_one_more_is_refused() {
                 OsStr::new("/tree/large"),
                 back.as_os_str(),
             ];
-            stage.xcloud(get).expect_code(5).expect_told("/tree/large");
+            // What bent shards were told of is out of its place by then, or not yet.
+            let refused = stage.xcloud(get).expect_one_of([4, 5]);
+            refused.expect_told("/tree/large");
             assert!(!back.exists());
         }
     }

@@ -265,6 +265,13 @@ impl Ran {
         self
     }
 
+    /// Fails unless it ended with one of these.
+    pub(crate) fn expect_one_of(self, codes: [i32; 2]) -> Self {
+        let is_one = self.code.is_some_and(|code| codes.contains(&code));
+        assert!(is_one, "{}: {self:#?}", self.told);
+        self
+    }
+
     /// What it printed, one JSON value.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
