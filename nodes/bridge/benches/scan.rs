@@ -110,11 +110,6 @@ async fn scan(store: &Store, k: u16, n: u16) -> Outcome<()> {
 fn cpu_ms() -> Outcome<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let fields = stat.rsplit(')').next().unwrap_or("");
-    let fields: Vec<u64> = fields
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    let (user, system) = (fields.get(10).unwrap_or(&0), fields.get(11).unwrap_or(&0));
-    Ok((user + system) * 10)
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    Ok((fields[11].parse::<u64>()? + fields[12].parse::<u64>()?) * 10)
 }
