@@ -97,13 +97,6 @@ impl Healing {
             suspects.push_back(place);
         }
     }
-
-    /// How many segments wait for repair, and how many repairs are under way.
-    #[must_use]
-    pub fn backlog(&self) -> (usize, usize) {
-        let state = self.lock();
-        (state.queue.len(), state.running.len())
-    }
 }
 
 impl State {
@@ -143,6 +136,12 @@ impl State {
         self.inventories.retain(|_, (of, _)| *of != alias);
         // Offline is no verdict.
         self.questions.remove(&alias);
+    }
+
+    /// Takes out the repairs that are over.
+    pub(crate) fn end(&mut self, is_over: impl Fn(&Running) -> bool) -> Vec<Running> {
+        let over = self.running.extract_if(.., |_, running| is_over(running));
+        over.map(|(_, running)| running).collect()
     }
 
     /// How many repairs a Host is carrying out.

@@ -341,19 +341,10 @@ fn again(bridge: &Bridge, running: &Running) {
 
 /// The channel of a Host has ended: what it was doing ended with it.
 pub(crate) fn lost_contact(bridge: &Bridge, alias: HostAlias) {
-    let ended: Vec<Running> = {
+    let ended = {
         let mut state = bridge.healing().lock();
         state.gone(alias);
-        let its = |running: &Running| running.repair.new == alias;
-        let ids: Vec<Serial> = state
-            .running
-            .iter()
-            .filter(|(_, running)| its(running))
-            .map(|(id, _)| *id)
-            .collect();
-        ids.iter()
-            .filter_map(|id| state.running.remove(id))
-            .collect()
+        state.end(|running| running.repair.new == alias)
     };
     for running in &ended {
         again(bridge, running);
@@ -363,21 +354,10 @@ pub(crate) fn lost_contact(bridge: &Bridge, alias: HostAlias) {
 /// Gives up on repairs of which nothing was heard in time.
 fn expire(bridge: &Bridge) {
     let now = bridge.now();
-    let late: Vec<Running> = {
-        let mut state = bridge.healing().lock();
-        let is_late = |running: &Running| {
-            running.until <= now || !bridge.directory().heals(running.repair.new)
-        };
-        let late: Vec<Serial> = state
-            .running
-            .iter()
-            .filter(|(_, running)| is_late(running))
-            .map(|(id, _)| *id)
-            .collect();
-        late.iter()
-            .filter_map(|id| state.running.remove(id))
-            .collect()
-    };
+    let late = bridge
+        .healing()
+        .lock()
+        .end(|running| running.until <= now || !bridge.directory().heals(running.repair.new));
     for running in late {
         let key = running.repair.place.segment;
         bridge.healing().lock().avoid(key, running.repair.new);

@@ -47,8 +47,6 @@ pub enum HostEventKind {
     AuditUnanswered,
     /// It said by itself that shards are gone or have rotted.
     ShardsLost,
-    /// All it keeps is checked.
-    FullCheck,
     /// Its record of audits is too bad: it gets no more shards, and those it has move away.
     Disqualified,
     /// It asked to leave, or to give space back.
@@ -59,8 +57,6 @@ pub enum HostEventKind {
     LeavingCancelled,
     /// The Bridge's operator declared it lost.
     DeclaredLost,
-    /// Records that nothing refers to any more went into its trash.
-    Retained,
     /// The Bridge's memory went back: it deletes nothing on its word until it has caught up.
     Frozen,
 }
